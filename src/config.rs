@@ -1,0 +1,135 @@
+//! What one TOML file, the environment and the flags ask for, checked.
+//!
+//! [`Config`] is valid by construction: whoever holds one need not check any of its fields again.
+//! Only [`load`] touches the world (the file, its templates, the environment). This room imports
+//! nothing else of ours.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+
+pub use image_ref::ImageRef;
+pub use selector::NodeSelector;
+pub use template::{Template, TemplateName, Templates};
+
+mod image_ref;
+mod selector;
+mod template;
+
+/// A config that is ready to be planned from.
+///
+/// Valid means: there is at least one group, names are unique and DNS-1123 labels, every image
+/// reference, selector, toleration and duration parsed, and every template named exists and compiles.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where Jobs live unless a group says otherwise; `None` when neither file, environment nor
+    /// flags name one, and the cluster connection decides.
+    pub namespace: Option<String>,
+    /// Tells two installations in one namespace apart; a DNS-1123 label.
+    pub instance: String,
+    /// Nodes with a live Job at the same time, over all groups.
+    pub concurrency: NonZeroUsize,
+    /// In file order; never empty.
+    pub groups: Vec<Group>,
+    /// The user's templates and the built-in ones, with their texts.
+    pub templates: Templates,
+    /// SHA-256 over the effective config as sorted JSON, 64 lower-case hex digits.
+    pub hash: String,
+}
+
+/// One `[[groups]]` table with `[defaults]` already folded in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    pub name: String,
+    /// 1 to 100, no image twice after normalisation.
+    pub images: Vec<ImageRef>,
+    pub node_selector: NodeSelector,
+    pub tolerations: Vec<Toleration>,
+    /// A limit narrower than [`Config::concurrency`]; `None` when only that one holds.
+    pub concurrency: Option<Limit>,
+    /// Becomes `activeDeadlineSeconds`; 1 s to 168 h.
+    pub deadline_seconds: u32,
+    /// `None`: the run's namespace.
+    pub namespace: Option<String>,
+    pub template: TemplateName,
+    pub pull_policy: PullPolicy,
+    /// Names of Secrets in the Jobs' namespace.
+    pub pull_secrets: Vec<String>,
+    pub service_account: String,
+    /// Becomes `ttlSecondsAfterFinished`; 60 s to 168 h.
+    pub keep_jobs_seconds: u32,
+    /// What carries image volumes and the helper; `None` when nobody set one, which `helper` cannot
+    /// work with.
+    pub carrier_image: Option<ImageRef>,
+    /// `[defaults.values]` < the template's values < the group's, merged by top-level key.
+    pub values: BTreeMap<String, serde_json::Value>,
+}
+
+/// How many nodes of a group may have a live Job at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Nodes(NonZeroUsize),
+    /// 1 to 100, of the group's eligible nodes, rounded up, at least one.
+    Percent(u8),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullPolicy {
+    IfNotPresent,
+    Always,
+}
+
+/// A toleration as a pod has it. `Gt` and `Lt` (alpha in Kubernetes 1.37) are refused at load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Toleration {
+    /// `None` with [`TolerationOperator::Exists`] tolerates every key.
+    pub key: Option<String>,
+    pub operator: TolerationOperator,
+    pub value: Option<String>,
+    /// `None` matches every effect.
+    pub effect: Option<TaintEffect>,
+    pub toleration_seconds: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TolerationOperator {
+    Exists,
+    Equal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaintEffect {
+    NoSchedule,
+    PreferNoSchedule,
+    NoExecute,
+}
+
+impl PullPolicy {
+    /// As Kubernetes spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PullPolicy::IfNotPresent => "IfNotPresent",
+            PullPolicy::Always => "Always",
+        }
+    }
+}
+
+impl TolerationOperator {
+    /// As Kubernetes spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TolerationOperator::Exists => "Exists",
+            TolerationOperator::Equal => "Equal",
+        }
+    }
+}
+
+impl TaintEffect {
+    /// As Kubernetes spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TaintEffect::NoSchedule => "NoSchedule",
+            TaintEffect::PreferNoSchedule => "PreferNoSchedule",
+            TaintEffect::NoExecute => "NoExecute",
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Puts container images on the nodes of a Kubernetes cluster before anyone needs them, with
+//! nothing but Jobs.
+//!
+//! ```text
+//! ConfigFile → Config → Plan → Manifest → AppliedJob → JobOutcome → RunReport
+//!    load    validate  plan   render     apply         wait        report
+//! ```
+//!
+//! Each arrow is one function named by its verb, and each consumes the previous type, so the order
+//! cannot be got wrong. `docs/architecture.md` has the map of the rooms and their invariants:
+//!
+//! * [`config`], [`plan`], [`render`], [`outcome`] and [`report`] are pure but for `config::load`:
+//!   no client, no clock, no files. Facts go in, values come out.
+//! * [`cluster`] is the only room that names `kube::Client`.
+//! * [`commands`] are tables of contents: they call the rooms in order, print what those return
+//!   and map errors to exit codes. Nothing imports them.
+
+pub mod config;
+pub mod outcome;
+pub mod plan;
+pub mod render;
+pub mod report;

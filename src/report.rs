@@ -1,0 +1,1 @@
+//! What a run did, for every node and image. Pure.

@@ -9,11 +9,21 @@ use std::num::NonZeroUsize;
 
 pub use image_ref::ImageRef;
 pub use selector::NodeSelector;
-pub use template::{Template, TemplateName, Templates};
+pub use template::{HELPER, IMAGE_VOLUME, Template, TemplateName, Templates};
 
+mod duration;
+mod environment;
+mod file;
 mod image_ref;
+pub mod load;
+mod locate;
+mod name;
+pub mod problem;
 mod selector;
+mod settings;
 mod template;
+mod toleration;
+mod validate;
 
 /// A config that is ready to be planned from.
 ///
@@ -103,6 +113,16 @@ pub enum TaintEffect {
     NoExecute,
 }
 
+impl std::fmt::Display for Limit {
+    /// As a config writes it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Limit::Nodes(nodes) => write!(f, "{nodes}"),
+            Limit::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
 impl PullPolicy {
     /// As Kubernetes spells it.
     pub fn as_str(self) -> &'static str {
@@ -132,4 +152,15 @@ impl TaintEffect {
             TaintEffect::NoExecute => "NoExecute",
         }
     }
+}
+
+/// SHA-256 of `bytes` as 64 lower-case hex digits.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    use std::fmt::Write;
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }

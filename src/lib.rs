@@ -16,7 +16,3 @@
 //!   and map errors to exit codes. Nothing imports them.
 
 pub mod config;
-pub mod outcome;
-pub mod plan;
-pub mod render;
-pub mod report;

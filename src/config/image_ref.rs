@@ -1,9 +1,16 @@
-//! Image references: the OCI distribution grammar, normalised as containerd does for comparison.
+//! Image references: the grammar of distribution/reference, normalised as containerd does.
+//!
+//! ```text
+//! reference := name [ ":" tag ] [ "@" digest ]
+//! name      := [ domain "/" ] component { "/" component }
+//! component := [a-z0-9]+ { ( "." | "_" | "__" | "-"+ ) [a-z0-9]+ }
+//! tag       := [A-Za-z0-9_] [A-Za-z0-9_.-]{0,127}
+//! ```
 
 use std::fmt;
 
-/// A parsed reference. Prints as written; [`ImageRef::normalised`] is what two references are
-/// compared by.
+/// A parsed reference. Prints as written; [`ImageRef::normalised`] is what references are compared
+/// by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ImageRef {
     written: String,
@@ -15,10 +22,265 @@ pub struct ImageRef {
     pub tag: String,
     /// `sha256:…`, "" when absent.
     pub digest: String,
+    has_tag: bool,
+}
+
+/// Docker Hub, which a short name means, and its old name.
+const DEFAULT_REGISTRY: &str = "docker.io";
+const OLD_DEFAULT_REGISTRY: &str = "index.docker.io";
+/// distribution/reference's `RepositoryNameTotalLengthMax`.
+const REPOSITORY_MAX: usize = 255;
+const TAG_MAX: usize = 128;
+
+impl ImageRef {
+    /// Parses a reference; the error says what is wrong and never repeats a password.
+    pub fn parse(text: &str) -> Result<ImageRef, String> {
+        if text.is_empty() {
+            return Err("the reference is empty".to_owned());
+        }
+        if text.contains("://") {
+            return Err("a reference has no scheme".to_owned());
+        }
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) if rest.contains('/') || !digest.contains('/') => (rest, Some(digest)),
+            Some(_) => {
+                return Err("credentials do not belong into a reference: use pull_secrets".to_owned());
+            }
+            None => (text, None),
+        };
+        if text.len() == 64 && text.bytes().all(is_lower_hex) {
+            return Err("64 hex digits alone are an image's id, not its name".to_owned());
+        }
+        let (registry, path) = split_registry(rest);
+        let (path, tag) = match path.split_once(':') {
+            Some((path, tag)) => (path, Some(tag)),
+            None => (path, None),
+        };
+        let mut repository = path.to_owned();
+        if registry == DEFAULT_REGISTRY && !path.contains('/') {
+            repository.insert_str(0, "library/");
+        }
+        check_registry(&registry)?;
+        check_repository(&repository)?;
+        if let Some(tag) = tag {
+            check_tag(tag)?;
+        }
+        if let Some(digest) = digest {
+            check_digest(digest)?;
+        }
+        let default_tag = if digest.is_some() { "" } else { "latest" };
+        Ok(ImageRef {
+            written: text.to_owned(),
+            registry,
+            repository,
+            tag: tag.unwrap_or(default_tag).to_owned(),
+            digest: digest.unwrap_or_default().to_owned(),
+            has_tag: tag.is_some(),
+        })
+    }
+
+    /// The full form: `docker.io/library/nginx:latest`.
+    pub fn normalised(&self) -> String {
+        let ImageRef { registry, repository, tag, digest, .. } = self;
+        let tag = if tag.is_empty() { String::new() } else { format!(":{tag}") };
+        let digest = if digest.is_empty() { String::new() } else { format!("@{digest}") };
+        format!("{registry}/{repository}{tag}{digest}")
+    }
+
+    /// What makes it the same image as another: with a digest, the tag beside it is decoration.
+    pub fn identity(&self) -> String {
+        let ImageRef { registry, repository, tag, digest, .. } = self;
+        match digest.as_str() {
+            "" => format!("{registry}/{repository}:{tag}"),
+            digest => format!("{registry}/{repository}@{digest}"),
+        }
+    }
+
+    /// Whether neither tag nor digest was written, so that `latest` is only assumed.
+    pub fn lacks_tag(&self) -> bool {
+        !self.has_tag && self.digest.is_empty()
+    }
 }
 
 impl fmt::Display for ImageRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.written)
+    }
+}
+
+/// `splitDockerDomain`: what stands before the first slash is a registry if it could not be a
+/// component of Docker Hub's names.
+fn split_registry(name: &str) -> (String, &str) {
+    match name.split_once('/') {
+        Some((first, rest))
+            if first.contains(['.', ':']) || first == "localhost" || first.to_lowercase() != first =>
+        {
+            let registry = if first == OLD_DEFAULT_REGISTRY { DEFAULT_REGISTRY } else { first };
+            (registry.to_owned(), rest)
+        }
+        _ => (DEFAULT_REGISTRY.to_owned(), name),
+    }
+}
+
+fn check_registry(registry: &str) -> Result<(), String> {
+    let wrong = || Err(format!("`{registry}` is no registry host"));
+    let (host, port) = match registry.rsplit_once(':') {
+        // The last colon of `[::1]` is inside of the brackets.
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (registry, None),
+    };
+    if port.is_some_and(|port| port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit())) {
+        return wrong();
+    }
+    if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        let fits = !address.is_empty() && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':');
+        return if fits { Ok(()) } else { wrong() };
+    }
+    let alphanumeric = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
+    let component = |part: &str| {
+        let bytes = part.as_bytes();
+        alphanumeric(bytes.first())
+            && alphanumeric(bytes.last())
+            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
+    };
+    if host.split('.').all(component) { Ok(()) } else { wrong() }
+}
+
+fn check_repository(repository: &str) -> Result<(), String> {
+    if repository.len() > REPOSITORY_MAX {
+        return Err(format!("the repository's name is longer than {REPOSITORY_MAX} characters"));
+    }
+    if repository.to_lowercase() != repository {
+        return Err(format!("the repository's name `{repository}` must be lower case"));
+    }
+    match repository.split('/').find(|component| !is_component(component)) {
+        None => Ok(()),
+        Some("") => Err("the repository's name has an empty part".to_owned()),
+        Some(component) => Err(format!("`{component}` is no part of a repository's name")),
+    }
+}
+
+/// Letters and digits, with single separators between them: `.`, `_`, `__` or any number of dashes.
+fn is_component(component: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let separators_fit = component
+        .split(is_word)
+        .filter(|separator| !separator.is_empty())
+        .all(|separator| matches!(separator, "." | "_" | "__") || separator.bytes().all(|b| b == b'-'));
+    component.starts_with(is_word) && component.ends_with(is_word) && separators_fit
+}
+
+fn check_tag(tag: &str) -> Result<(), String> {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let fits = tag.len() <= TAG_MAX
+        && tag.bytes().next().is_some_and(word)
+        && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-');
+    match fits {
+        true => Ok(()),
+        false if tag.is_empty() => Err("the tag is empty".to_owned()),
+        false => Err(format!("`{tag}` is no tag")),
+    }
+}
+
+fn check_digest(digest: &str) -> Result<(), String> {
+    let length = match digest.split_once(':') {
+        Some(("sha256", _)) => 64,
+        Some(("sha384", _)) => 96,
+        Some(("sha512", _)) => 128,
+        _ => return Err(format!("`{digest}` is no digest such as `sha256:…`")),
+    };
+    let hex = digest.split_once(':').map_or("", |(_, hex)| hex);
+    match hex.len() == length && hex.bytes().all(is_lower_hex) {
+        true => Ok(()),
+        false => Err(format!("the digest needs {length} lower-case hex digits, found {}", hex.len())),
+    }
+}
+
+fn is_lower_hex(byte: u8) -> bool {
+    byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SHA: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn normalises_as_containerd_does() {
+        for (written, normalised) in [
+            ("nginx", "docker.io/library/nginx:latest".to_owned()),
+            ("nginx:1.29", "docker.io/library/nginx:1.29".to_owned()),
+            ("team/app", "docker.io/team/app:latest".to_owned()),
+            ("docker.io/nginx", "docker.io/library/nginx:latest".to_owned()),
+            ("index.docker.io/team/app:1", "docker.io/team/app:1".to_owned()),
+            ("localhost/app", "localhost/app:latest".to_owned()),
+            ("localhost:5000/app:1", "localhost:5000/app:1".to_owned()),
+            (
+                "registry.example.com:5000/a/b/c-d__e.f:v1",
+                "registry.example.com:5000/a/b/c-d__e.f:v1".to_owned(),
+            ),
+            ("[2001:db8::1]:5000/app:1", "[2001:db8::1]:5000/app:1".to_owned()),
+            ("REGISTRY/app:1", "REGISTRY/app:1".to_owned()),
+            (&format!("quay.io/a/b@{SHA}"), format!("quay.io/a/b@{SHA}")),
+            (&format!("quay.io/a/b:1@{SHA}"), format!("quay.io/a/b:1@{SHA}")),
+            (&format!("nginx@{SHA}"), format!("docker.io/library/nginx@{SHA}")),
+        ] {
+            let image = ImageRef::parse(written).unwrap_or_else(|e| panic!("{written}: {e}"));
+            assert_eq!(image.normalised(), normalised);
+            assert_eq!(image.to_string(), written);
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_none() {
+        for (written, words) in [
+            ("", "empty"),
+            ("Nginx", "lower case"),
+            ("quay.io/Team/app", "lower case"),
+            ("nginx:", "the tag is empty"),
+            ("nginx:a b", "`a b` is no tag"),
+            ("nginx@sha256:12", "needs 64"),
+            ("nginx@md5:12", "is no digest"),
+            ("quay.io//app", "empty part"),
+            ("quay.io/", "empty part"),
+            ("-app", "is no part"),
+            ("a..b", "is no part"),
+            ("https://quay.io/a", "scheme"),
+            ("host:port/a", "registry host"),
+            (&"a".repeat(64), "image's id"),
+            (&"b".repeat(300), "longer than 255"),
+            ("a:b:c", "is no tag"),
+            (" nginx", "is no part"),
+        ] {
+            let error = ImageRef::parse(written).unwrap_err();
+            assert!(error.contains(words), "{written}: {error}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_refused_and_not_repeated() {
+        let error = ImageRef::parse("user:s3cret@quay.io/team/app:1").unwrap_err();
+        assert!(error.contains("pull_secrets") && !error.contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn a_tag_beside_a_digest_is_decoration() {
+        let with = ImageRef::parse(&format!("quay.io/a:1@{SHA}")).unwrap();
+        let without = ImageRef::parse(&format!("quay.io/a@{SHA}")).unwrap();
+        assert_eq!(with.identity(), without.identity());
+        assert_ne!(with.normalised(), without.normalised());
+        assert!(ImageRef::parse("quay.io/a").unwrap().lacks_tag() && !without.lacks_tag());
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_its_full_form_means_the_same(text in "[a-zA-Z0-9./:@_\\[\\]-]{0,40}|\\PC*") {
+            if let Ok(image) = ImageRef::parse(&text) {
+                let again = ImageRef::parse(&image.normalised()).unwrap();
+                prop_assert_eq!(again.normalised(), image.normalised());
+            }
+        }
     }
 }

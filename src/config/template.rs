@@ -1,6 +1,6 @@
 //! Template texts by name: the user's and the built-in ones. Compiling them is `render`'s work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// The `template` key of a group.
@@ -36,6 +36,8 @@ pub struct Template {
 pub const IMAGE_VOLUME: &str = include_str!("../../templates/image-volume.yaml.hbs");
 /// Text of the built-in template `helper`.
 pub const HELPER: &str = include_str!("../../templates/helper.yaml.hbs");
+/// Names that a file cannot define.
+pub const BUILT_IN_NAMES: &[&str] = &["auto", "image-volume", "helper", "quayctl"];
 
 impl TemplateName {
     /// As a config names it.
@@ -46,5 +48,61 @@ impl TemplateName {
             TemplateName::Helper => "helper",
             TemplateName::User(name) => name,
         }
+    }
+}
+
+impl Templates {
+    /// The text of `{{> name}}`: a template of the file before a file beside it.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.user.get(name).or_else(|| self.partials.get(name)).map(|template| template.text.as_str())
+    }
+
+    /// The text of a user's template and of all that it includes, each once, in the order in which
+    /// they are met.
+    pub fn texts_of(&self, name: &str) -> Vec<&str> {
+        let mut met = BTreeSet::new();
+        let mut texts = Vec::new();
+        let mut next = vec![name];
+        while let Some(name) = next.pop() {
+            if let Some(text) = self.text(name).filter(|_| met.insert(name)) {
+                texts.push(text);
+                next.extend(includes(text));
+            }
+        }
+        texts
+    }
+}
+
+/// Names that `text` includes by `{{> name}}` or `{{#> name}}`. A name that is computed is left out:
+/// it cannot be known before rendering.
+pub fn includes(text: &str) -> impl Iterator<Item = &str> {
+    text.split("{{").skip(1).filter_map(|tag| {
+        let tag = tag.strip_prefix('~').unwrap_or(tag);
+        let tag = tag.strip_prefix('#').unwrap_or(tag);
+        let name = tag.strip_prefix('>')?.trim_start();
+        let end =
+            name.find(|c: char| c.is_whitespace() || matches!(c, '}' | '~' | '(')).unwrap_or(name.len());
+        let name = name[..end].trim_matches(['"', '\'']);
+        (!name.is_empty()).then_some(name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn includes_are_found_in_every_way_of_writing_them() {
+        let text = "{{> a}} {{>b}} {{~> c~}} {{#> d}}x{{/d}} {{> \"e\" k=1}} {{> (lookup . x)}} {{f}} {{!-- > g --}}";
+        assert_eq!(includes(text).collect::<Vec<_>>(), ["a", "b", "c", "d", "e"]);
+    }
+
+    #[test]
+    fn texts_end_where_partials_include_each_other() {
+        let template = |text: &str| Template { text: text.into(), file: None };
+        let mut templates = Templates::default();
+        templates.user.insert("a".into(), template("A{{> b}}"));
+        templates.partials.insert("b".into(), template("B{{> a}}{{> gone}}"));
+        assert_eq!(templates.texts_of("a"), ["A{{> b}}", "B{{> a}}{{> gone}}"]);
     }
 }

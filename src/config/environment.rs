@@ -1,0 +1,198 @@
+//! What environment variables and flags say, as layers of the config. Pure: they are handed in.
+//!
+//! Each variable is a layer of its own, so that a wrong value is blamed on the variable by name.
+
+use std::collections::BTreeMap;
+
+use figment::value::{Dict, Map, Value};
+use figment::{Metadata, Profile, Provider};
+
+use super::problem::{Origin, Problem, Severity};
+
+/// One source of values beside the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// `environment variable X` or a flag.
+    pub name: String,
+    pub tree: Dict,
+}
+
+/// How a variable's text becomes a value. Strings stay strings: `QUAYCTL_NAMESPACE=1234` is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    /// A number where it reads as one, else text, as `10%`.
+    Number,
+    /// A list or table as TOML writes it.
+    Toml,
+}
+
+const PREFIX: &str = "QUAYCTL_";
+const DEFAULTS: &str = "DEFAULTS__";
+
+/// Top-level keys that a variable may override.
+const TOP_LEVEL: [(&str, Kind); 3] =
+    [("namespace", Kind::Text), ("instance", Kind::Text), ("concurrency", Kind::Number)];
+
+/// Keys of `[defaults]` that a variable may override: all that may stand there.
+const GROUP_KEYS: [(&str, Kind); 12] = [
+    ("node_selector", Kind::Text),
+    ("tolerations", Kind::Toml),
+    ("concurrency", Kind::Number),
+    ("deadline", Kind::Text),
+    ("namespace", Kind::Text),
+    ("template", Kind::Text),
+    ("pull_policy", Kind::Text),
+    ("pull_secrets", Kind::Toml),
+    ("service_account", Kind::Text),
+    ("keep_jobs", Kind::Text),
+    ("carrier_image", Kind::Text),
+    ("values", Kind::Toml),
+];
+
+/// Variables that stand for flags, or that supply a built-in default.
+const OTHERS: [&str; 6] = ["CONFIG", "RUN_ID", "INSTANCE", "LOG", "LOG_FORMAT", "CARRIER_IMAGE"];
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.name.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.tree.clone()))
+    }
+}
+
+impl Layer {
+    fn variable(name: &str, path: &[&str], value: Value) -> Layer {
+        Layer { name: format!("environment variable {name}"), tree: nested(path, value) }
+    }
+
+    /// A flag's value for the top-level key `key`.
+    pub fn flag(flag: &str, key: &str, value: &str) -> Layer {
+        Layer { name: flag.to_owned(), tree: nested(&[key], Value::from(value)) }
+    }
+}
+
+/// Values that stand below the file: what it says beats them.
+pub fn below(environment: &BTreeMap<String, String>) -> Vec<Layer> {
+    let set = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+    let layer = |name: &'static str, path: &[&str]| {
+        set(name).map(|value| Layer::variable(name, path, Value::from(value.as_str())))
+    };
+    [
+        layer("MY_POD_NAMESPACE", &["namespace"]),
+        layer("QUAYCTL_CARRIER_IMAGE", &["defaults", "carrier_image"]),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Values that beat the file's, and what is to be warned about.
+pub fn above(environment: &BTreeMap<String, String>) -> (Vec<Layer>, Vec<Problem>) {
+    let mut layers = Vec::new();
+    let mut warnings = Vec::new();
+    for (name, text) in environment {
+        let Some(key) = name.strip_prefix(PREFIX).filter(|_| !text.is_empty()) else { continue };
+        let known = |keys: &[(&'static str, Kind)], key: &str| {
+            keys.iter().find(|(known, _)| known.to_uppercase() == key).copied()
+        };
+        let layer = match key.strip_prefix(DEFAULTS) {
+            Some(key) => known(&GROUP_KEYS, key).map(|(key, kind)| (vec!["defaults", key], kind)),
+            None => known(&TOP_LEVEL, key).map(|(key, kind)| (vec![key], kind)),
+        };
+        match layer {
+            // The flag that it stands for reads it.
+            _ if OTHERS.contains(&key) => {}
+            Some((path, kind)) => layers.push(Layer::variable(name, &path, kind.read(text))),
+            None => warnings.extend(typing_mistake(name)),
+        }
+    }
+    (layers, warnings)
+}
+
+/// Kubernetes injects variables for each Service of a namespace, and one named `quayctl-controller`
+/// gives `QUAYCTL_CONTROLLER_PORT`: foreign names are none of our business, near misses are.
+fn typing_mistake(name: &str) -> Option<Problem> {
+    let top_level = TOP_LEVEL.iter().map(|(key, _)| format!("{PREFIX}{}", key.to_uppercase()));
+    let defaults = GROUP_KEYS.iter().map(|(key, _)| format!("{PREFIX}{DEFAULTS}{}", key.to_uppercase()));
+    let others = OTHERS.iter().map(|key| format!("{PREFIX}{key}"));
+    let near = |known: &String| strsim::osa_distance(name, known) <= 2;
+    let meant = top_level.chain(defaults).chain(others).find(near)?;
+    Some(Problem {
+        severity: Severity::Warning,
+        code: "unknown-variable",
+        origin: Origin::Named(format!("environment variable {name}")),
+        key: None,
+        message: "unknown, so it has no effect".to_owned(),
+        help: Some(format!("did you mean {meant}?")),
+    })
+}
+
+impl Kind {
+    fn read(self, text: &str) -> Value {
+        let as_text = || Value::from(text);
+        match self {
+            Kind::Text => as_text(),
+            Kind::Number => text.parse::<i64>().map_or_else(|_| as_text(), Value::from),
+            Kind::Toml => {
+                // What does not read stays text, and is refused as no list where it is looked at.
+                let parsed = toml::from_str::<Dict>(&format!("value = {text}")).ok();
+                parsed.and_then(|mut dict| dict.remove("value")).unwrap_or_else(as_text)
+            }
+        }
+    }
+}
+
+fn nested(path: &[&str], value: Value) -> Dict {
+    match path {
+        [] => Dict::new(),
+        [key] => Dict::from([((*key).to_owned(), value)]),
+        [key, rest @ ..] => Dict::from([((*key).to_owned(), Value::from(nested(rest, value)))]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn known_names_become_layers_and_strings_stay_strings() {
+        let (layers, warnings) = above(&environment(&[
+            ("QUAYCTL_NAMESPACE", "1234"),
+            ("QUAYCTL_CONCURRENCY", "5"),
+            ("QUAYCTL_DEFAULTS__CONCURRENCY", "10%"),
+            ("QUAYCTL_DEFAULTS__PULL_SECRETS", "[\"a\", 'b']"),
+            ("QUAYCTL_LOG", "debug"),
+            ("QUAYCTL_DEADLINE", ""),
+        ]));
+        let trees: Vec<&Dict> = layers.iter().map(|layer| &layer.tree).collect();
+        let expected = [
+            nested(&["concurrency"], Value::from(5)),
+            nested(&["defaults", "concurrency"], Value::from("10%")),
+            nested(&["defaults", "pull_secrets"], Value::from(vec!["a", "b"])),
+            nested(&["namespace"], Value::from("1234")),
+        ];
+        assert_eq!(trees, expected.iter().collect::<Vec<_>>());
+        assert_eq!(layers[3].name, "environment variable QUAYCTL_NAMESPACE");
+        assert_eq!(warnings, []);
+    }
+
+    #[test]
+    fn only_a_name_within_a_typing_mistake_is_warned_about() {
+        let (layers, warnings) = above(&environment(&[
+            ("QUAYCTL_CONTROLLER_PORT", "tcp://10.0.0.1:80"),
+            ("QUAYCTL_CONTROLLER_SERVICE_HOST", "10.0.0.1"),
+            ("QUAYCTL_NAMESAPCE", "x"),
+            ("QUAYCTL_DEFAULTS__DEADLIN", "5m"),
+        ]));
+        assert_eq!(layers, []);
+        let helps: Vec<_> = warnings.iter().filter_map(|warning| warning.help.as_deref()).collect();
+        assert_eq!(helps, ["did you mean QUAYCTL_DEFAULTS__DEADLINE?", "did you mean QUAYCTL_NAMESPACE?"]);
+    }
+}

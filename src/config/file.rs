@@ -1,0 +1,265 @@
+//! The config as it stands after layering: a tree of values, each with a path, and the readers that
+//! take it apart.
+//!
+//! Readers never stop at the first mistake: they note a [`Finding`] and answer `None`, so that one
+//! pass finds every problem, and a value that is wrong is noted once.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use figment::value::{Dict, Num, Value};
+
+use super::problem::Severity;
+
+/// Steps from the root to a value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Path(pub Vec<Step>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    Key(String),
+    Index(usize),
+}
+
+/// A problem before its place in the file is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub severity: Severity,
+    pub code: &'static str,
+    pub path: Path,
+    pub target: Target,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+/// Which part of the source a finding points at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    Key,
+    Value,
+    /// Byte offsets into the string that the value is.
+    Within(std::ops::Range<usize>),
+    /// Nowhere at all: the source line holds a secret.
+    Hidden,
+}
+
+/// Everything noted so far.
+#[derive(Debug, Default)]
+pub struct Findings(pub Vec<Finding>);
+
+/// A table under inspection: what is not taken from it by the end was unknown.
+#[derive(Debug)]
+pub struct Table<'a> {
+    pub path: Path,
+    dict: &'a Dict,
+    known: BTreeSet<&'static str>,
+}
+
+impl Path {
+    pub fn key(&self, key: &str) -> Path {
+        let mut steps = self.0.clone();
+        steps.push(Step::Key(key.to_owned()));
+        Path(steps)
+    }
+
+    pub fn index(&self, index: usize) -> Path {
+        let mut steps = self.0.clone();
+        steps.push(Step::Index(index));
+        Path(steps)
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, step) in self.0.iter().enumerate() {
+            match step {
+                Step::Key(key) if i == 0 => write!(f, "{key}")?,
+                Step::Key(key) => write!(f, ".{key}")?,
+                Step::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Findings {
+    pub fn error(
+        &mut self,
+        code: &'static str,
+        path: &Path,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.error_at(code, path, Target::Value, message, help);
+    }
+
+    pub fn error_at(
+        &mut self,
+        code: &'static str,
+        path: &Path,
+        target: Target,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let help = Some(help.into()).filter(|help| !help.is_empty());
+        let (path, message) = (path.clone(), message.into());
+        self.0.push(Finding { severity: Severity::Error, code, path, target, message, help });
+    }
+
+    pub fn warning(
+        &mut self,
+        code: &'static str,
+        path: &Path,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let (path, message, help) = (path.clone(), message.into(), Some(help.into()));
+        self.0.push(Finding {
+            severity: Severity::Warning,
+            code,
+            path,
+            target: Target::Value,
+            message,
+            help,
+        });
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.0.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    fn wrong_type(&mut self, path: &Path, expected: &str, found: &Value) {
+        self.error("wrong-type", path, format!("expected {expected}, found {}", described(found)), "");
+    }
+}
+
+impl<'a> Table<'a> {
+    pub fn root(dict: &'a Dict) -> Table<'a> {
+        Table { path: Path::default(), dict, known: BTreeSet::new() }
+    }
+
+    /// `value` as a table.
+    pub fn of(value: &'a Value, path: Path, findings: &mut Findings) -> Option<Table<'a>> {
+        match value {
+            Value::Dict(_, dict) => Some(Table { path, dict, known: BTreeSet::new() }),
+            other => {
+                findings.wrong_type(&path, "a table", other);
+                None
+            }
+        }
+    }
+
+    /// The value of `key`, which is known from now on.
+    pub fn take(&mut self, key: &'static str) -> Option<(&'a Value, Path)> {
+        self.known.insert(key);
+        self.dict.get(key).map(|value| (value, self.path.key(key)))
+    }
+
+    pub fn string(&mut self, key: &'static str, findings: &mut Findings) -> Option<(&'a str, Path)> {
+        let (value, path) = self.take(key)?;
+        string(value, &path, findings).map(|text| (text, path))
+    }
+
+    /// The strings of a list, each with its path; those that are none are noted and left out.
+    pub fn strings(
+        &mut self,
+        key: &'static str,
+        findings: &mut Findings,
+    ) -> Option<(Vec<(&'a str, Path)>, Path)> {
+        let (values, path) = self.list(key, findings)?;
+        let strings = values.iter().enumerate().filter_map(|(i, value)| {
+            let path = path.index(i);
+            string(value, &path, findings).map(|text| (text, path))
+        });
+        Some((strings.collect(), path))
+    }
+
+    pub fn list(&mut self, key: &'static str, findings: &mut Findings) -> Option<(&'a [Value], Path)> {
+        let (value, path) = self.take(key)?;
+        match value {
+            Value::Array(_, values) => Some((values, path)),
+            other => {
+                findings.wrong_type(&path, "a list", other);
+                None
+            }
+        }
+    }
+
+    pub fn table(&mut self, key: &'static str, findings: &mut Findings) -> Option<Table<'a>> {
+        let (value, path) = self.take(key)?;
+        Table::of(value, path, findings)
+    }
+
+    /// All keys with their values, where any key may stand.
+    pub fn entries(&self) -> impl Iterator<Item = (&'a String, &'a Value, Path)> {
+        self.dict.iter().map(|(key, value)| (key, value, self.path.key(key)))
+    }
+
+    /// Notes every key that nothing has asked for. `explain` has words for keys that are known to be
+    /// wrong here.
+    pub fn finish(self, findings: &mut Findings, explain: impl Fn(&str) -> Option<String>) {
+        for key in self.dict.keys().filter(|key| !self.known.contains(key.as_str())) {
+            let help = explain(key).unwrap_or_else(|| match closest(key, self.known.iter().copied()) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("known here: {}", self.known.iter().copied().collect::<Vec<_>>().join(", ")),
+            });
+            findings.error_at(
+                "unknown-key",
+                &self.path.key(key),
+                Target::Key,
+                format!("unknown key `{key}`"),
+                help,
+            );
+        }
+    }
+}
+
+/// `value` as a string.
+pub fn string<'a>(value: &'a Value, path: &Path, findings: &mut Findings) -> Option<&'a str> {
+    match value {
+        Value::String(_, text) => Some(text),
+        other => {
+            findings.wrong_type(path, "a string", other);
+            None
+        }
+    }
+}
+
+/// `value` as an integer.
+pub fn integer(value: &Value, path: &Path, findings: &mut Findings) -> Option<i128> {
+    let found = value.to_i128().filter(|_| matches!(value, Value::Num(_, number) if !is_float(number)));
+    if found.is_none() {
+        findings.wrong_type(path, "an integer", value);
+    }
+    found
+}
+
+/// A candidate that `text` may be a typing mistake for.
+pub fn closest<'c>(text: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+    // The threshold of Cargo's and clap's own suggestions is of this size.
+    candidates
+        .map(|candidate| (strsim::jaro_winkler(text, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}
+
+/// A value in words: `integer 5`, `a list`.
+pub fn described(value: &Value) -> String {
+    match value {
+        Value::String(_, text) => format!("the string {text:?}"),
+        Value::Char(_, c) => format!("the string \"{c}\""),
+        Value::Bool(_, value) => format!("the boolean {value}"),
+        Value::Num(_, number) if is_float(number) => {
+            format!("the float {}", value.to_f64().unwrap_or_default())
+        }
+        Value::Num(..) => format!("the integer {}", value.to_i128().unwrap_or_default()),
+        Value::Empty(..) => "nothing".to_owned(),
+        Value::Dict(..) => "a table".to_owned(),
+        Value::Array(..) => "a list".to_owned(),
+    }
+}
+
+fn is_float(number: &Num) -> bool {
+    matches!(number, Num::F32(_) | Num::F64(_))
+}

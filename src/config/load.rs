@@ -1,0 +1,328 @@
+//! Reads the config and everything it names, layers the sources, and hands them to `validate`.
+//!
+//! The only reader of the environment and of files. figment does the layering, over our own TOML
+//! provider: its own searches parent folders, takes a missing file for an empty one, and knows no
+//! places. None of its errors leaves this room.
+#![expect(clippy::disallowed_methods, reason = "this is the one room that reads files and the environment")]
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::{Component, Path as FsPath, PathBuf};
+
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider, Source};
+use thiserror::Error;
+
+use super::environment::{self, Layer};
+use super::file::{Finding, Findings, Path, Step, Target};
+use super::locate::Places;
+use super::problem::{self, Origin, Problem, Severity};
+use super::template::includes;
+use super::validate::{self, TemplateSource, TemplateTable};
+use super::{Config, Template, Templates};
+
+/// Looked for in this order where nobody names a file.
+const DEFAULT_PATHS: [&str; 2] = ["quayctl.toml", "/etc/quayctl/quayctl.toml"];
+/// A ConfigMap holds no more, so neither does a file that goes into one.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// The output of `kubectl get nodes -o yaml` for 5,000 nodes of 50 images each is some 150 MB.
+const INPUT_BYTES_MAX: u64 = 1 << 30;
+
+/// What was asked for beside the file.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `--config` or `QUAYCTL_CONFIG`.
+    pub path: Option<PathBuf>,
+    pub flags: Overrides,
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Flags that beat a key of the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    pub namespace: Option<String>,
+    pub instance: Option<String>,
+}
+
+/// A config that is ready to be used, and what was noticed on the way.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<Problem>,
+    /// Whether we run in a pod: the kubelet sets `KUBERNETES_SERVICE_HOST` there.
+    pub in_cluster: bool,
+}
+
+#[derive(Debug, Error)]
+pub enum LoadError {
+    #[error(
+        "no config file: neither ./quayctl.toml nor /etc/quayctl/quayctl.toml is there; write one, or \
+         name it with --config or QUAYCTL_CONFIG"
+    )]
+    NoFile,
+    #[error("cannot read the config {path}: {cause}", path = path.display())]
+    Unreadable { path: PathBuf, cause: String },
+    #[error("{count} in the config {path}", count = counted(problems.len()), path = path.display())]
+    Invalid {
+        path: PathBuf,
+        problems: Vec<Problem>,
+        /// Without what must not be shown.
+        text: String,
+    },
+}
+
+impl LoadError {
+    /// For a terminal: every problem with its place, then how many there were.
+    pub fn shown(&self, color: bool) -> String {
+        let problems = match self {
+            LoadError::Invalid { problems, text, .. } => problem::render(problems, text, color),
+            LoadError::NoFile | LoadError::Unreadable { .. } => String::new(),
+        };
+        format!("{problems}error: {self}")
+    }
+}
+
+/// The process's variables; those that are no text are none of ours.
+pub fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// The text of a file that a flag names; `-` is stdin.
+pub fn read_input(path: &FsPath) -> Result<String, String> {
+    match path == FsPath::new("-") {
+        true => text_of(io::stdin().lock(), INPUT_BYTES_MAX),
+        false => text_of(std::fs::File::open(path).map_err(|e| e.to_string())?, INPUT_BYTES_MAX),
+    }
+}
+
+/// Reads, layers and checks.
+pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
+    let (path, text) = read_config(sources.path.as_deref())?;
+    let mut findings = Findings::default();
+    let tree = match toml::from_str::<Dict>(&text) {
+        Ok(tree) => tree,
+        Err(error) => {
+            let problems = vec![syntax_problem(&path, &text, &error)];
+            return Err(LoadError::Invalid { path, problems, text });
+        }
+    };
+    let (above, mut warnings) = environment::above(&sources.environment);
+    let figment = layered(&path, tree, environment::below(&sources.environment), above, &sources.flags);
+    let tree = merged(&figment);
+
+    let tables = validate::template_tables(&tree, &mut findings);
+    let templates = read_templates(&tables, path.parent().unwrap_or(FsPath::new("")), &mut findings);
+    let config = validate::validate(&tree, templates, &tables, &mut findings);
+
+    let text_shown = redacted(&text, &findings);
+    let problems = located(findings, &figment, &tree, &path, &text);
+    let (errors, more): (Vec<Problem>, Vec<Problem>) =
+        problems.into_iter().partition(|problem| problem.severity == Severity::Error);
+    warnings.extend(more);
+    match config {
+        Some(config) if errors.is_empty() => {
+            let in_cluster = sources.environment.contains_key("KUBERNETES_SERVICE_HOST");
+            Ok(Loaded { config, warnings, in_cluster })
+        }
+        _ => Err(LoadError::Invalid { path, problems: errors, text: text_shown }),
+    }
+}
+
+fn read_config(named: Option<&FsPath>) -> Result<(PathBuf, String), LoadError> {
+    let candidates: Vec<&FsPath> = match named {
+        Some(path) => vec![path],
+        None => DEFAULT_PATHS.iter().map(FsPath::new).collect(),
+    };
+    for path in candidates {
+        let unreadable = |cause| LoadError::Unreadable { path: path.to_owned(), cause };
+        match std::fs::File::open(path) {
+            Ok(file) => {
+                let text = text_of(file, CONFIG_BYTES_MAX).map_err(unreadable)?;
+                // Editors of some systems begin a file with a byte order mark.
+                let text = text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned();
+                return Ok((path.to_owned(), text));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {}
+            Err(error) => return Err(unreadable(error.to_string())),
+        }
+    }
+    Err(LoadError::NoFile)
+}
+
+fn text_of(input: impl Read, bytes_max: u64) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    input.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(format!("it is larger than {} MiB", bytes_max >> 20));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+        format!("it is not UTF-8: line {line} holds other bytes; save it as UTF-8")
+    })
+}
+
+struct TomlFile {
+    path: PathBuf,
+    tree: Dict,
+}
+
+impl Provider for TomlFile {
+    fn metadata(&self) -> Metadata {
+        Metadata::from("config file", Source::File(self.path.clone()))
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.tree.clone()))
+    }
+}
+
+/// Built-in defaults < file < environment < flags. The first are `validate`'s.
+fn layered(path: &FsPath, tree: Dict, below: Vec<Layer>, above: Vec<Layer>, flags: &Overrides) -> Figment {
+    let Overrides { namespace, instance } = flags;
+    let flag = |flag, key, value: &Option<String>| value.as_ref().map(|value| Layer::flag(flag, key, value));
+    let flags = [
+        flag("--namespace", "namespace", namespace),
+        flag("--instance or QUAYCTL_INSTANCE", "instance", instance),
+    ];
+    let mut figment = below.into_iter().fold(Figment::new(), Figment::merge);
+    figment = figment.merge(TomlFile { path: path.to_owned(), tree });
+    above.into_iter().chain(flags.into_iter().flatten()).fold(figment, Figment::merge)
+}
+
+fn merged(figment: &Figment) -> Dict {
+    // Our providers cannot fail, so there always is a tree.
+    figment.data().ok().and_then(|mut profiles| profiles.remove(&Profile::Default)).unwrap_or_default()
+}
+
+/// The texts of `[templates]`, and of the files that they include.
+fn read_templates(tables: &[TemplateTable], folder: &FsPath, findings: &mut Findings) -> Templates {
+    let mut templates = Templates::default();
+    for TemplateTable { name, source, .. } in tables {
+        let template = match source {
+            TemplateSource::Inline(text) => Some(Template { text: text.clone(), file: None }),
+            TemplateSource::File(file, path) => read_template(folder, file, path, findings),
+        };
+        templates.user.extend(template.map(|template| (name.clone(), template)));
+    }
+    let mut next: Vec<String> =
+        templates.user.values().flat_map(|template| owned(includes(&template.text))).collect();
+    while let Some(name) = next.pop() {
+        if templates.text(&name).is_some() || !is_file_stem(&name) {
+            continue;
+        }
+        // Compiling says where a partial that is nowhere was asked for.
+        let file = folder.join(format!("{name}.hbs"));
+        let Ok(text) =
+            std::fs::File::open(&file).map_err(|e| e.to_string()).and_then(|f| text_of(f, CONFIG_BYTES_MAX))
+        else {
+            continue;
+        };
+        next.extend(owned(includes(&text)));
+        templates.partials.insert(name, Template { text, file: Some(file) });
+    }
+    templates
+}
+
+fn read_template(folder: &FsPath, file: &str, path: &Path, findings: &mut Findings) -> Option<Template> {
+    // A ConfigMap's keys lie in one folder; what lies elsewhere would not be mounted with them.
+    let inside =
+        FsPath::new(file).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if !inside {
+        let help = "put it beside the config and name it relative to that";
+        findings.error("template-outside", path, format!("{file:?} is outside of the config's folder"), help);
+        return None;
+    }
+    let found = folder.join(file);
+    let text =
+        std::fs::File::open(&found).map_err(|e| e.to_string()).and_then(|f| text_of(f, CONFIG_BYTES_MAX));
+    match text {
+        Ok(text) => Some(Template { text, file: Some(found) }),
+        Err(cause) => {
+            let message = format!("cannot read the template {}: {cause}", found.display());
+            findings.error("template-unreadable", path, message, "the path is relative to the config file");
+            None
+        }
+    }
+}
+
+/// Whether a partial's name can be a file's beside the config.
+fn is_file_stem(name: &str) -> bool {
+    !name.starts_with('.') && !name.contains(['/', '\\', '\0'])
+}
+
+fn owned<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    names.map(str::to_owned).collect()
+}
+
+fn syntax_problem(path: &FsPath, text: &str, error: &toml::de::Error) -> Problem {
+    let origin = match error.span() {
+        Some(span) => Origin::place(path, text, span),
+        None => Origin::File(path.to_owned()),
+    };
+    let message = error.message().to_owned();
+    Problem { severity: Severity::Error, code: "toml-syntax", origin, key: None, message, help: None }
+}
+
+/// Findings with the places where their values were written.
+fn located(findings: Findings, figment: &Figment, tree: &Dict, path: &FsPath, text: &str) -> Vec<Problem> {
+    // Most files have nothing wrong, and this parses once more.
+    let places = if findings.0.is_empty() { None } else { Places::new(text) };
+    let problem = |finding: Finding| {
+        let Finding { severity, code, path: key, target, message, help } = finding;
+        let source = figment.get_metadata(tag_at(tree, &key));
+        let span = || places.as_ref().and_then(|places| places.span(&key, &target));
+        let origin = match source {
+            Some(Metadata { source: None, name, .. }) => Origin::Named(name.to_string()),
+            _ => span().map_or_else(|| Origin::File(path.to_owned()), |span| Origin::place(path, text, span)),
+        };
+        let key = Some(key.to_string()).filter(|key| !key.is_empty());
+        Problem { severity, code, origin, key, message, help }
+    };
+    findings.0.into_iter().map(problem).collect()
+}
+
+/// Who set the value at `path`, or the nearest thing around it.
+fn tag_at(tree: &Dict, path: &Path) -> figment::value::Tag {
+    let mut tag = figment::value::Tag::Default;
+    let mut next: Option<&Value> = None;
+    for (depth, step) in path.0.iter().enumerate() {
+        next = match (step, next) {
+            (Step::Key(key), None) if depth == 0 => tree.get(key),
+            (Step::Key(key), Some(Value::Dict(_, dict))) => dict.get(key),
+            (Step::Index(index), Some(Value::Array(_, items))) => items.get(*index),
+            _ => None,
+        };
+        match next {
+            Some(value) => tag = value.tag(),
+            None => break,
+        }
+    }
+    tag
+}
+
+/// `text` with stars in place of values that hold a secret, byte for byte, so that places stay.
+fn redacted(text: &str, findings: &Findings) -> String {
+    let mut shown = text.to_owned();
+    let hidden: Vec<&Finding> =
+        findings.0.iter().filter(|finding| finding.target == Target::Hidden).collect();
+    if hidden.is_empty() {
+        return shown;
+    }
+    let places = Places::new(text);
+    for finding in hidden {
+        if let Some(span) = places.as_ref().and_then(|places| places.span(&finding.path, &finding.target)) {
+            shown.replace_range(span.clone(), &"*".repeat(span.len()));
+        }
+    }
+    shown
+}
+
+fn counted(problems: usize) -> String {
+    match problems {
+        1 => "1 problem".to_owned(),
+        many => format!("{many} problems"),
+    }
+}

@@ -1,0 +1,381 @@
+//! From the layered tree to a [`Config`], or to everything that is wrong with it. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+
+use figment::value::{Dict, Value};
+use serde_json::json;
+
+use super::file::{Findings, Path, Table, described, integer};
+use super::settings::{SERVE_ONLY, Settings};
+use super::template::{BUILT_IN_NAMES, TemplateName};
+use super::{Config, Group, ImageRef, PullPolicy, Templates, name, sha256_hex};
+
+/// Enough for every workload of a platform team; more belong into a second group.
+const IMAGES_MAX: usize = 100;
+const DEFAULT_CONCURRENCY: usize = 20;
+const DEFAULT_DEADLINE_SECONDS: u32 = 300;
+const DEFAULT_KEEP_JOBS_SECONDS: u32 = 3600;
+
+/// A `[templates.NAME]` table as written.
+#[derive(Debug)]
+pub struct TemplateTable {
+    pub name: String,
+    pub source: TemplateSource,
+    pub values: BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Debug)]
+pub enum TemplateSource {
+    /// A path relative to the config, and where it stands.
+    File(String, Path),
+    Inline(String),
+}
+
+/// The `[templates]` of the tree; their files are yet to be read.
+pub fn template_tables(tree: &Dict, findings: &mut Findings) -> Vec<TemplateTable> {
+    let Some(tables) = Table::root(tree).table("templates", findings) else { return Vec::new() };
+    tables.entries().filter_map(|(name, value, path)| template_table(name, value, path, findings)).collect()
+}
+
+fn template_table(name: &str, value: &Value, path: Path, findings: &mut Findings) -> Option<TemplateTable> {
+    let mut table = Table::of(value, path.clone(), findings)?;
+    if BUILT_IN_NAMES.contains(&name) {
+        let message = format!("`{name}` is a built-in template");
+        findings.error_at(
+            "reserved-template",
+            &path,
+            super::file::Target::Key,
+            message,
+            "choose another name",
+        );
+    }
+    let file = table.string("file", findings);
+    let inline = table.string("inline", findings);
+    let values = table.table("values", findings).map(|table| super::settings::values(&table, findings));
+    let both_wrong = table.take("file").is_some() || table.take("inline").is_some();
+    let source = match (file, inline) {
+        (Some((file, path)), None) => Some(TemplateSource::File(file.to_owned(), path)),
+        (None, Some((text, _))) => Some(TemplateSource::Inline(text.to_owned())),
+        (Some(_), Some((_, path))) => {
+            findings.error(
+                "bad-template",
+                &path,
+                "a template has either `file` or `inline`, not both",
+                "remove one",
+            );
+            None
+        }
+        (None, None) if both_wrong => None,
+        (None, None) => {
+            findings.error(
+                "bad-template",
+                &path,
+                format!("template `{name}` has no text"),
+                "set `file` or `inline`",
+            );
+            None
+        }
+    };
+    table.finish(findings, |_| None);
+    let values = values.unwrap_or_default();
+    Some(TemplateTable { name: name.to_owned(), source: source?, values })
+}
+
+/// The whole config. `None` where anything was wrong: it has been noted.
+pub fn validate(
+    tree: &Dict,
+    templates: Templates,
+    template_tables: &[TemplateTable],
+    findings: &mut Findings,
+) -> Option<Config> {
+    let mut root = Table::root(tree);
+    let mut user: BTreeSet<&str> = template_tables.iter().map(|table| table.name.as_str()).collect();
+    // A table that is itself wrong is still defined: its groups are not to blame.
+    user.extend(templates_in(tree));
+
+    let namespace =
+        root.string("namespace", findings).and_then(|(text, path)| label(text, &path, "namespace", findings));
+    let instance =
+        root.string("instance", findings).and_then(|(text, path)| label(text, &path, "instance", findings));
+    let concurrency = root.take("concurrency").and_then(|(value, path)| at_least_one(value, &path, findings));
+    let defaults = match root.table("defaults", findings) {
+        Some(mut table) => {
+            let settings = Settings::read(&mut table, &user, findings);
+            table.finish(findings, |key| match key {
+                "name" | "images" => Some(format!("`{key}` belongs into each group")),
+                key => SERVE_ONLY.contains(&key).then(|| serve_only(key)),
+            });
+            settings
+        }
+        None => Settings::default(),
+    };
+    root.take("templates");
+    let groups = groups(&mut root, &defaults, &user, template_tables, findings);
+    root.finish(findings, |key| {
+        (key == "run_deadline").then(|| "this version has no `run_deadline` yet; remove it".to_owned())
+    });
+    if findings.has_errors() {
+        return None;
+    }
+    let mut config = Config {
+        namespace,
+        instance: instance.unwrap_or_else(|| "default".to_owned()),
+        concurrency: concurrency.or(NonZeroUsize::new(DEFAULT_CONCURRENCY))?,
+        groups,
+        templates,
+        hash: String::new(),
+    };
+    config.hash = hash(&config);
+    Some(config)
+}
+
+fn groups(
+    root: &mut Table<'_>,
+    defaults: &Settings,
+    user: &BTreeSet<&str>,
+    template_tables: &[TemplateTable],
+    findings: &mut Findings,
+) -> Vec<Group> {
+    let written = root.take("groups").is_some();
+    let list = root.list("groups", findings);
+    let none = match &list {
+        Some((values, _)) => values.is_empty(),
+        None => !written,
+    };
+    if none {
+        findings.error(
+            "no-groups",
+            &Path::default(),
+            "there are no groups",
+            "add a [[groups]] table with `name` and `images`",
+        );
+    }
+    let (values, path) = list.unwrap_or_default();
+    let mut names: BTreeMap<String, usize> = BTreeMap::new();
+    let mut groups = Vec::new();
+    for (i, value) in values.iter().enumerate() {
+        let Some(table) = Table::of(value, path.index(i), findings) else { continue };
+        let Some(group) = group(table, defaults, user, template_tables, findings) else { continue };
+        match names.get(&group.name) {
+            Some(first) => {
+                let message = format!("group {:?} is there twice", group.name);
+                let help = format!("groups[{first}] has the name already; choose another");
+                findings.error("duplicate-group", &path.index(i).key("name"), message, help);
+            }
+            None => drop(names.insert(group.name.clone(), i)),
+        }
+        groups.push(group);
+    }
+    groups
+}
+
+fn group(
+    mut table: Table<'_>,
+    defaults: &Settings,
+    user: &BTreeSet<&str>,
+    template_tables: &[TemplateTable],
+    findings: &mut Findings,
+) -> Option<Group> {
+    let path = table.path.clone();
+    let name = match table.string("name", findings) {
+        Some((text, path)) => label(text, &path, "group name", findings),
+        None if table.take("name").is_some() => None,
+        None => {
+            findings.error(
+                "missing-key",
+                &path,
+                "the group has no `name`",
+                "add one, such as `name = \"logging\"`",
+            );
+            None
+        }
+    };
+    let images = images(&mut table, findings);
+    let settings = Settings::read(&mut table, user, findings);
+    table.finish(findings, |key| SERVE_ONLY.contains(&key).then(|| serve_only(key)));
+
+    let Settings {
+        node_selector,
+        tolerations,
+        concurrency,
+        deadline_seconds,
+        namespace,
+        template,
+        pull_policy,
+        pull_secrets,
+        service_account,
+        keep_jobs_seconds,
+        carrier_image,
+        values,
+    } = settings.over(defaults);
+    let (template, template_path) = template.unwrap_or((TemplateName::Auto, path.key("template")));
+    if template == TemplateName::Helper && carrier_image.is_none() {
+        let help = "set `carrier_image` to the image of quayctl-controller or a mirror of it";
+        findings.error(
+            "no-carrier-image",
+            &template_path,
+            "the template `helper` needs a carrier image",
+            help,
+        );
+    }
+    let of_template = template_tables.iter().find(|table| table.name == template.as_str());
+    let mut all_values = defaults.values.clone().unwrap_or_default();
+    all_values.extend(of_template.map(|table| table.values.clone()).unwrap_or_default());
+    all_values.extend(values.unwrap_or_default());
+    Some(Group {
+        name: name?,
+        images,
+        node_selector: node_selector.unwrap_or_default(),
+        tolerations: tolerations.unwrap_or_default(),
+        concurrency,
+        deadline_seconds: deadline_seconds.unwrap_or(DEFAULT_DEADLINE_SECONDS),
+        namespace,
+        template,
+        pull_policy: pull_policy.unwrap_or(PullPolicy::IfNotPresent),
+        pull_secrets: pull_secrets.unwrap_or_default(),
+        service_account: service_account.unwrap_or_else(|| "default".to_owned()),
+        keep_jobs_seconds: keep_jobs_seconds.unwrap_or(DEFAULT_KEEP_JOBS_SECONDS),
+        carrier_image,
+        values: all_values,
+    })
+}
+
+fn images(table: &mut Table<'_>, findings: &mut Findings) -> Vec<ImageRef> {
+    let Some((texts, path)) = table.strings("images", findings) else {
+        if table.take("images").is_none() {
+            findings.error(
+                "missing-key",
+                &table.path,
+                "the group has no `images`",
+                "add a list of references",
+            );
+        }
+        return Vec::new();
+    };
+    let listed = table.list("images", findings).map_or(0, |(values, _)| values.len());
+    if listed == 0 {
+        findings.error("empty-images", &path, "the list of images is empty", "name 1 to 100 images");
+    }
+    if listed > IMAGES_MAX {
+        let message = format!("{listed} images in one group");
+        findings.error(
+            "too-many-images",
+            &path,
+            message,
+            format!("split it: a group holds at most {IMAGES_MAX}"),
+        );
+    }
+    let mut seen: BTreeMap<String, Path> = BTreeMap::new();
+    let mut images = Vec::new();
+    for (text, path) in texts {
+        let Some(image) = super::settings::image(text, &path, findings) else { continue };
+        if image.lacks_tag() {
+            let message = format!("{text:?} has no tag, so `latest` is meant");
+            findings.warning("missing-tag", &path, message, "write a tag or a digest");
+        }
+        match seen.get(&image.identity()) {
+            Some(first) => {
+                let message = format!("{text:?} is the same image as {first}");
+                findings.error("duplicate-image", &path, message, "remove one of them");
+            }
+            None => drop(seen.insert(image.identity(), path)),
+        }
+        images.push(image);
+    }
+    images
+}
+
+fn templates_in(tree: &Dict) -> impl Iterator<Item = &str> {
+    tree.get("templates")
+        .and_then(Value::as_dict)
+        .into_iter()
+        .flat_map(|dict| dict.keys().map(String::as_str))
+}
+
+fn serve_only(key: &str) -> String {
+    format!("`{key}` belongs to `serve`, which this version does not have yet; remove it")
+}
+
+/// `text` as a DNS-1123 label.
+pub fn label(text: &str, path: &Path, what: &str, findings: &mut Findings) -> Option<String> {
+    if name::is_label(text) {
+        return Some(text.to_owned());
+    }
+    let help = "use 1 to 63 lower-case letters, digits and dashes, with a letter or digit at both ends";
+    findings.error("bad-name", path, format!("{text:?} is no valid {what}"), help);
+    None
+}
+
+/// `value` as a count of nodes.
+pub fn at_least_one(value: &Value, path: &Path, findings: &mut Findings) -> Option<NonZeroUsize> {
+    let number = integer(value, path, findings)?;
+    let count = usize::try_from(number).ok().and_then(NonZeroUsize::new);
+    if count.is_none() {
+        let message = format!("found {}", described(value));
+        findings.error("bad-concurrency", path, message, "use a number of nodes, at least 1");
+    }
+    count
+}
+
+/// SHA-256 of the effective config as JSON, whose keys serde_json keeps sorted.
+fn hash(config: &Config) -> String {
+    let Config { namespace, instance, concurrency, groups, templates, hash: _ } = config;
+    let groups: Vec<serde_json::Value> = groups.iter().map(group_json).collect();
+    let texts = |templates: &BTreeMap<String, super::Template>| -> BTreeMap<String, String> {
+        templates.iter().map(|(name, template)| (name.clone(), template.text.clone())).collect()
+    };
+    let view = json!({
+        "namespace": namespace,
+        "instance": instance,
+        "concurrency": concurrency,
+        "groups": groups,
+        "templates": texts(&templates.user),
+        "partials": texts(&templates.partials),
+    });
+    sha256_hex(view.to_string().as_bytes())
+}
+
+fn group_json(group: &Group) -> serde_json::Value {
+    let Group {
+        name,
+        images,
+        node_selector,
+        tolerations,
+        concurrency,
+        deadline_seconds,
+        namespace,
+        template,
+        pull_policy,
+        pull_secrets,
+        service_account,
+        keep_jobs_seconds,
+        carrier_image,
+        values,
+    } = group;
+    let tolerations: Vec<_> = tolerations
+        .iter()
+        .map(|t| {
+            json!({
+                "key": t.key, "operator": t.operator.as_str(), "value": t.value,
+                "effect": t.effect.map(|effect| effect.as_str()), "tolerationSeconds": t.toleration_seconds,
+            })
+        })
+        .collect();
+    json!({
+        "name": name,
+        "images": images.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "node_selector": node_selector.to_string(),
+        "tolerations": tolerations,
+        "concurrency": concurrency.map(|limit| limit.to_string()),
+        "deadline": deadline_seconds,
+        "namespace": namespace,
+        "template": template.as_str(),
+        "pull_policy": pull_policy.as_str(),
+        "pull_secrets": pull_secrets,
+        "service_account": service_account,
+        "keep_jobs": keep_jobs_seconds,
+        "carrier_image": carrier_image.as_ref().map(ToString::to_string),
+        "values": values,
+    })
+}

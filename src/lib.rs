@@ -16,3 +16,4 @@
 //!   and map errors to exit codes. Nothing imports them.
 
 pub mod config;
+pub mod plan;

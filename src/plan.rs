@@ -1,28 +1,40 @@
 //! Decides which Job each node gets. Pure: no client, no clock, no files.
+//!
+//! Takes the validated [`Config`] and the nodes as listed, and returns a [`Plan`]. Every node that
+//! a group selects is in it once for that group, planned or skipped with a reason, so that a report
+//! can account for all of them. Rendering the Jobs is `render`'s work, their order in time that of
+//! [`Queue`].
 
 use std::sync::Arc;
 
 pub use node::{Node, Taint};
+pub use queue::{JobIndex, Queue};
 
-use crate::config::Group;
+use crate::config::{Config, Group, Limit, TemplateName, sha256_hex};
 
+mod content;
+mod eligibility;
+mod name;
 pub mod node;
+mod queue;
 
 /// Who a run is, in names and labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunIdentity {
     pub instance: String,
-    pub run_id: String,
+    pub run_id: RunId,
     /// Where Jobs of groups without a namespace of their own live.
     pub namespace: String,
 }
 
 /// What one run will do: groups in configured order, then nodes in listed order.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
+    pub identity: Arc<RunIdentity>,
     pub groups: Vec<PlannedGroup>,
 }
 
+/// One group's share of a [`Plan`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedGroup {
     pub group: Arc<Group>,
@@ -32,7 +44,7 @@ pub struct PlannedGroup {
     pub skipped: Vec<Skipped>,
 }
 
-/// One node's Job of one group, all but its manifest.
+/// One node's Job of one group: all but its manifest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedJob {
     pub group: Arc<Group>,
@@ -42,7 +54,8 @@ pub struct PlannedJob {
     /// `metadata.name`: a DNS-1123 label of at most 63 characters.
     pub name: String,
     pub namespace: String,
-    /// 64 hex digits: what the Job puts on the node, see design of names.
+    /// What the Job puts on its node, as 64 hex digits: equal content means the same images, got
+    /// the same way.
     pub content: Arc<str>,
     pub identity: Arc<RunIdentity>,
 }
@@ -64,10 +77,164 @@ pub struct Skipped {
     pub message: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a node gets no Job, in the order in which the reasons are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SkipReason {
     Cordoned,
     NotReady,
     Tainted,
     UnsupportedPlatform,
 }
+
+/// Tells one run's Jobs from another's: a label value that is also a DNS-1123 label.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct RunId(String);
+
+/// Plans `config`'s groups over `nodes`.
+pub fn plan(config: &Config, nodes: Vec<Node>, identity: RunIdentity) -> Plan {
+    let nodes: Vec<Arc<Node>> = nodes.into_iter().map(Arc::new).collect();
+    let identity = Arc::new(identity);
+    let groups = config
+        .groups
+        .iter()
+        .map(|group| plan_group(config, Arc::new(group.clone()), &nodes, &identity))
+        .collect();
+    Plan { identity, groups }
+}
+
+impl Plan {
+    /// Every Job to be created, groups in file order.
+    pub fn jobs(&self) -> impl Iterator<Item = &PlannedJob> {
+        self.groups.iter().flat_map(|group| &group.jobs)
+    }
+
+    /// [`Plan::jobs`] with their places.
+    pub fn indexed_jobs(&self) -> impl Iterator<Item = (JobIndex, &PlannedJob)> {
+        let groups = self.groups.iter().enumerate();
+        groups.flat_map(|(group, planned)| {
+            let jobs = planned.jobs.iter().enumerate();
+            jobs.map(move |(job, planned)| (JobIndex { group, job }, planned))
+        })
+    }
+
+    /// Where this run's Jobs live, each namespace once.
+    pub fn namespaces(&self) -> Vec<String> {
+        let all: std::collections::BTreeSet<&String> = self.jobs().map(|job| &job.namespace).collect();
+        all.into_iter().cloned().collect()
+    }
+
+    /// The Job at a place that [`Plan::indexed_jobs`] or a [`Queue`] of this plan named.
+    pub fn job(&self, index: JobIndex) -> &PlannedJob {
+        &self.groups[index.group].jobs[index.job]
+    }
+}
+
+impl SkipReason {
+    /// The stable code that reports carry.
+    pub fn code(self) -> &'static str {
+        match self {
+            SkipReason::Cordoned => "cordoned",
+            SkipReason::NotReady => "not-ready",
+            SkipReason::Tainted => "tainted",
+            SkipReason::UnsupportedPlatform => "unsupported-platform",
+        }
+    }
+}
+
+impl RunId {
+    /// When the run began, and four digits that tell two of one second apart; `salt` differs between
+    /// two that begin in the same nanosecond.
+    pub fn fresh(now: jiff::Timestamp, salt: u32) -> RunId {
+        let digits = sha256_hex(format!("{}-{salt}", now.as_nanosecond()).as_bytes());
+        RunId(format!("{}-{}", now.strftime("%Y%m%dt%H%M%Sz"), &digits[..4]))
+    }
+
+    /// What `render` prints when no run id was given.
+    pub fn render() -> RunId {
+        RunId("render".to_owned())
+    }
+
+    /// Accepts `[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?`, which fits a label value and a Job's name.
+    pub fn parse(text: &str) -> Result<RunId, String> {
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let edge = |c: Option<char>| c.is_some_and(|c| inner(c) && c != '-');
+        if text.len() <= 63
+            && text.chars().all(inner)
+            && edge(text.chars().next())
+            && edge(text.chars().last())
+        {
+            return Ok(RunId(text.to_owned()));
+        }
+        Err(format!(
+            "invalid run id {text:?}: use 1 to 63 lower-case letters, digits and dashes, with a \
+             letter or digit at both ends"
+        ))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn plan_group(
+    config: &Config,
+    group: Arc<Group>,
+    nodes: &[Arc<Node>],
+    identity: &Arc<RunIdentity>,
+) -> PlannedGroup {
+    let content: Arc<str> = content::content(&group, &config.templates).into();
+    let namespace = group.namespace.as_ref().unwrap_or(&identity.namespace);
+    let mut jobs = Vec::new();
+    let mut skipped = Vec::new();
+    for node in nodes.iter().filter(|node| group.node_selector.matches(&node.labels)) {
+        match eligibility::skip_reason(&group, node) {
+            Some((reason, message)) => {
+                skipped.push(Skipped { node: node.clone(), reason, message });
+            }
+            None => jobs.push(PlannedJob {
+                template: TemplateChoice::of(&group.template, node),
+                name: name::job_name(&group.name, node, identity, &content),
+                namespace: namespace.clone(),
+                content: content.clone(),
+                identity: identity.clone(),
+                group: group.clone(),
+                node: node.clone(),
+            }),
+        }
+    }
+    let limit = limit(config, &group, jobs.len());
+    PlannedGroup { group, limit, jobs, skipped }
+}
+
+fn limit(config: &Config, group: &Group, eligible: usize) -> usize {
+    let own = match group.concurrency {
+        None => usize::MAX,
+        Some(Limit::Nodes(nodes)) => nodes.get(),
+        Some(Limit::Percent(percent)) => (eligible * usize::from(percent)).div_ceil(100).max(1),
+    };
+    own.min(config.concurrency.get())
+}
+
+impl TemplateChoice {
+    fn of(template: &TemplateName, node: &Node) -> TemplateChoice {
+        match template {
+            TemplateName::ImageVolume => TemplateChoice::ImageVolume,
+            TemplateName::Helper => TemplateChoice::Helper,
+            TemplateName::User(name) => TemplateChoice::User(name.clone()),
+            TemplateName::Auto if node.mounts_image_volumes() => TemplateChoice::ImageVolume,
+            TemplateName::Auto => TemplateChoice::Helper,
+        }
+    }
+
+    /// As a plan names it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            TemplateChoice::ImageVolume => "image-volume",
+            TemplateChoice::Helper => "helper",
+            TemplateChoice::User(name) => name,
+        }
+    }
+}
+
+#[cfg(test)]
+pub mod tests;

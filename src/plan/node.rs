@@ -2,10 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+
 use crate::config::TaintEffect;
 
+mod list;
+mod wire;
+
+pub use list::{NodeFileError, nodes_from_text};
+
 /// A node as listed, without what planning does not look at.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(from = "wire::WireNode")]
 pub struct Node {
     pub name: String,
     /// Empty in a hand-written `--nodes` file.
@@ -31,4 +39,55 @@ pub struct Taint {
     pub key: String,
     pub value: String,
     pub effect: TaintEffect,
+}
+
+impl Node {
+    /// Whether pods of this node can have `volumes[].image`: the kubelet's feature gate is on by
+    /// default since 1.35 (KEP-4639), and the runtime mounts them since containerd 2.1 or
+    /// CRI-O 1.31. Versions that cannot be read count as too old: `helper` works everywhere.
+    pub fn mounts_image_volumes(&self) -> bool {
+        let kubelet = version(self.kubelet_version.trim_start_matches('v'));
+        let runtime = match self.container_runtime.split_once("://") {
+            Some(("containerd", text)) => version(text.trim_start_matches('v')) >= Some((2, 1)),
+            Some(("cri-o", text)) => version(text.trim_start_matches('v')) >= Some((1, 31)),
+            _ => false,
+        };
+        runtime && kubelet >= Some((1, 35))
+    }
+}
+
+/// Major and minor of `1.37.2`, `1.35.0-gke.100`, `2.1`; `None` sorts below every version.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.split(|c: char| !c.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn image_volumes_need_a_new_kubelet_and_a_new_runtime() {
+        for (kubelet, runtime, expected) in [
+            ("v1.37.2", "containerd://2.4.2", true),
+            ("v1.35.0", "containerd://2.1.0", true),
+            ("v1.35.1-gke.1002000", "containerd://2.1.5-k3s1", true),
+            ("v1.36.0", "cri-o://1.31.0", true),
+            ("v1.34.9", "containerd://2.4.2", false),
+            ("v1.37.2", "containerd://2.0.9", false),
+            ("v1.37.2", "containerd://1.7.27", false),
+            ("v1.37.2", "cri-o://1.30.5", false),
+            ("v1.37.2", "docker://28.0.1", false),
+            ("v1.37.2", "", false),
+            ("", "containerd://2.4.2", false),
+            ("v2.0.0", "containerd://10.0.0", true),
+        ] {
+            let node = Node {
+                kubelet_version: kubelet.to_owned(),
+                container_runtime: runtime.to_owned(),
+                ..Node::default()
+            };
+            assert_eq!(node.mounts_image_volumes(), expected, "{kubelet} {runtime}");
+        }
+    }
 }

@@ -1,17 +1,196 @@
-//! Makes a Job manifest of a planned Job. Pure: no client, no clock, no files.
+//! Makes a Job manifest of a planned Job. Pure: no client, no clock, no files, no environment.
+//!
+//! ```text
+//! PlannedJob → context → text → Job as written → Job as it will be
+//!        names of §Template data   handlebars   parse, lint        overlay
+//! ```
+//!
+//! A [`Renderer`] is made once per config: it compiles every template and refuses those that could
+//! not be rendered for any node. Rendering then fails only for what the values, or a node's labels,
+//! bring. The template never decides who a Job is or when it ends: see `overlay`.
 
-use crate::plan::PlannedJob;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use handlebars::{Context, Handlebars};
+use serde_json::Value;
+
+pub use context::DEFAULT_CARRIER_IMAGE;
+pub use error::{RenderError, TemplateError};
+pub use probe::Probe;
+
+use crate::config::Templates;
+use crate::plan::{PlannedJob, TemplateChoice};
+
+use compile::Compiled;
+
+mod compile;
+mod context;
+mod error;
+mod escape;
+mod evidence;
+pub mod label;
+mod lint;
+mod overlay;
+mod parse;
+mod probe;
+#[cfg(test)]
+mod tests;
 
 /// A Job as it is posted or printed, and what reading its fate back needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
     pub job: PlannedJob,
     /// The whole `batch/v1` Job, identity overlaid.
-    pub body: serde_json::Value,
+    pub body: Value,
     /// For each image of the group, in file order, the names of the containers (init containers
     /// too) whose state tells its fate: those whose `image` equals the reference or that mount a
     /// volume whose `image.reference` does. Empty: nothing in the pod shows it.
     pub image_containers: Vec<Vec<String>>,
+    /// The carrier image's reference as the pod has it.
+    pub carrier_image: String,
     /// Names of containers that run the carrier image.
     pub carrier_containers: Vec<String>,
+    /// What the template says that does not hold, one sentence each; the same for each node.
+    pub warnings: Vec<String>,
+}
+
+/// Templates compiled once, ready to render any number of Jobs.
+///
+/// Valid means: every template parses, calls only helpers and includes only partials that exist,
+/// and no partial reaches itself.
+#[derive(Debug)]
+pub struct Renderer {
+    registry: Handlebars<'static>,
+    /// By the name it is registered under.
+    compiled: BTreeMap<String, Compiled>,
+    /// The Job last read, by template and text. Parsing costs ten times what the rest does, and
+    /// most templates (both built-in ones) give one text for all nodes of a group.
+    last_read: Mutex<Option<Arc<Read>>>,
+}
+
+/// A rendered text that parsed and linted clean.
+#[derive(Debug)]
+struct Read {
+    template: String,
+    text: String,
+    job: Value,
+}
+
+impl Renderer {
+    /// Compiles the built-in templates, the user's and the partials, or says all that is wrong
+    /// with them.
+    pub fn new(templates: &Templates) -> Result<Renderer, Vec<TemplateError>> {
+        let built_in = [
+            (TemplateChoice::ImageVolume, crate::config::IMAGE_VOLUME),
+            (TemplateChoice::Helper, crate::config::HELPER),
+        ];
+        let mut texts: BTreeMap<String, &str> = BTreeMap::new();
+        for (name, template) in templates.partials.iter().chain(&templates.user) {
+            texts.insert(name.clone(), &template.text);
+        }
+        texts.extend(built_in.map(|(choice, text)| (registered_name(&choice), text)));
+
+        let mut compiled = BTreeMap::new();
+        let mut errors = Vec::new();
+        for (name, text) in texts {
+            match compile::compile(&name, text) {
+                Ok(template) => drop(compiled.insert(name, template)),
+                Err(mut problems) => errors.append(&mut problems),
+            }
+        }
+        // A template that does not compile is no missing partial: one mistake, one error.
+        if errors.is_empty() {
+            errors = compile::check_includes(&compiled);
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+
+        let mut registry = Handlebars::new();
+        registry.set_strict_mode(true);
+        escape::register(&mut registry);
+        for (name, template) in &compiled {
+            registry.register_template(name, template.template.clone());
+        }
+        Ok(Renderer { registry, compiled, last_read: Mutex::new(None) })
+    }
+
+    /// What the templates' texts are to be warned about, whatever the values: `{{{x}}}`.
+    pub fn warnings(&self) -> impl Iterator<Item = &TemplateError> {
+        self.compiled.values().flat_map(|template| &template.warnings)
+    }
+
+    /// The Job that `job` plans.
+    pub fn render(&self, job: &PlannedJob) -> Result<Manifest, RenderError> {
+        let carrier_image = context::carrier_image(job)?;
+        let context = context::context(job, &carrier_image);
+        let template = registered_name(&job.template);
+        let text = self.text(&template, context)?;
+        let mut body = self.read(&template, text)?.job.clone();
+        let warnings = overlay::overlay(&mut body, job);
+        let references: Vec<String> = job.group.images.iter().map(ToString::to_string).collect();
+        Ok(Manifest {
+            image_containers: evidence::image_containers(&body, &references),
+            carrier_containers: evidence::carrier_containers(&body, &carrier_image),
+            carrier_image,
+            job: job.clone(),
+            body,
+            warnings,
+        })
+    }
+
+    /// Renders a registered template with `context`.
+    fn text(&self, template: &str, context: Value) -> Result<String, RenderError> {
+        if !self.compiled.contains_key(template) {
+            return Err(RenderError::NoSuchTemplate { template: template.to_owned() });
+        }
+        self.registry
+            .render_with_context(template, &Context::from(context))
+            .map_err(|error| RenderError::Template(TemplateError::of_render(template, &error)))
+    }
+
+    /// Reads a rendered text as a Job whose fields the API knows.
+    fn read(&self, template: &str, text: String) -> Result<Arc<Read>, RenderError> {
+        // Poisoned means that another thread panicked while storing; what is stored is whole.
+        let mut last = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(read) = &*last
+            && read.template == template
+            && read.text == text
+        {
+            return Ok(Arc::clone(read));
+        }
+        let job = parse::parse(template, &text)?;
+        let problems = lint::lint(&job);
+        if !problems.is_empty() {
+            return Err(RenderError::Fields { template: template.to_owned(), problems });
+        }
+        let read = Arc::new(Read { template: template.to_owned(), text, job });
+        *last = Some(Arc::clone(&read));
+        Ok(read)
+    }
+}
+
+impl Manifest {
+    /// One document of a YAML stream, its `---` included. The same Job gives the same bytes: keys
+    /// are sorted, and the style of a string depends on nothing but the string.
+    pub fn to_yaml(&self) -> Result<String, RenderError> {
+        let options = serde_saphyr::ser_options! {
+            // Folded blocks are hard to compare in a diff, and JSON in an annotation is one line.
+            prefer_block_scalars: false,
+        };
+        let document = serde_saphyr::to_string_with_options(&self.body, options)
+            .map_err(|error| RenderError::NotWritable(error.to_string()))?;
+        Ok(format!("---\n{document}"))
+    }
+}
+
+/// The name a template has in errors and in the registry. No user's template can have a built-in
+/// one's: config refuses that for `[templates.NAME]`, and a space keeps files apart.
+fn registered_name(choice: &TemplateChoice) -> String {
+    match choice {
+        TemplateChoice::ImageVolume => "built-in image-volume".into(),
+        TemplateChoice::Helper => "built-in helper".into(),
+        TemplateChoice::User(name) => name.clone(),
+    }
 }

@@ -16,5 +16,7 @@
 //!   and map errors to exit codes. Nothing imports them.
 
 pub mod config;
+pub mod outcome;
 pub mod plan;
 pub mod render;
+pub mod report;

@@ -1,8 +1,17 @@
-//! Judges what a Job and its pods say about a node's images. Pure; knows k8s_openapi's types as
-//! plain data and nothing else of ours.
+//! Judges what a Job and its pods say about a node's images. Pure: no client, no clock. Of the
+//! world's types it knows k8s_openapi's, as plain data, and nothing else of ours.
+//!
+//! [`Evidence`] is fed with facts as watches deliver them, in any order and any number of times, and
+//! keeps what will be gone later: at its deadline a Job's pod is deleted with all it knew.
 
+pub use evidence::{CarrierWitness, Decision, Evidence, ImageWitness};
+pub use facts::{ContainerFacts, JobFacts, PodFacts};
+pub use note::annotation_text;
 pub use reason::Reason;
 
+mod evidence;
+mod facts;
+mod note;
 pub mod reason;
 
 /// What became of one node's Job.
@@ -45,4 +54,42 @@ pub enum ImageState {
     Present,
     Failed(Failure),
     Unknown,
+}
+
+/// What became of one planned Job, and when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobResult {
+    pub outcome: JobOutcome,
+    /// When its Job was asked for; `None` where it never was.
+    pub started_at: Option<jiff::Timestamp>,
+    pub finished_at: Option<jiff::Timestamp>,
+}
+
+/// How a Job came to its end, or why nobody waits for that any longer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    Complete,
+    /// The `Failed` condition's reason and message.
+    Failed {
+        reason: String,
+        message: String,
+    },
+    /// Somebody deleted it.
+    JobDeleted,
+    /// We end it now: every image is decided and one cannot be pulled.
+    EndedEarly,
+    /// It outlasted its deadline and the time Kubernetes needs to say so.
+    GaveUp,
+    /// It could not be created.
+    NotCreated(Failure),
+    /// The run ended before its turn.
+    NotStarted,
+    /// The run ended while it was live.
+    Interrupted,
+}
+
+impl Failure {
+    pub fn new(reason: Reason, message: impl Into<String>) -> Failure {
+        Failure { reason, message: message.into() }
+    }
 }

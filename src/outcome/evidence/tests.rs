@@ -1,0 +1,284 @@
+//! Each test is a story of one pod, told in the states that a real kubelet (1.37, containerd 2.4)
+//! was seen to report.
+
+use super::*;
+use crate::outcome::ContainerFacts;
+
+const NOT_FOUND: &str = "failed to pull and unpack image \"h.example/team/b:1\": failed to resolve image: h.example/team/b:1: not found";
+
+/// Images `h.example/team/a:1`, `…/b:1`, … each in a container `image-N`.
+fn names(images: usize) -> Vec<String> {
+    (0..images).map(|i| format!("h.example/team/{}", char::from(b'a' + i as u8))).collect()
+}
+
+/// As `image-volume` has it: each image mounted by its own carrier.
+fn volumes(images: usize) -> Evidence {
+    evidence(images, false, (0..images).map(|i| format!("image-{i}")).collect())
+}
+
+/// As `helper` has it: an init container of the carrier image, then each image runs.
+fn helper(images: usize) -> Evidence {
+    evidence(images, true, vec!["install".into()])
+}
+
+fn evidence(images: usize, runs: bool, carriers: Vec<String>) -> Evidence {
+    let witnesses = names(images)
+        .into_iter()
+        .enumerate()
+        .map(|(i, name)| ImageWitness { names: vec![name], containers: vec![format!("image-{i}")], runs })
+        .collect();
+    Evidence::new(witnesses, CarrierWitness { names: vec!["k8s.io/pause".into()], containers: carriers })
+}
+
+fn waiting(name: &str, reason: &str, message: &str) -> ContainerFacts {
+    ContainerFacts {
+        name: name.into(),
+        image_id: String::new(),
+        ran: false,
+        waiting: Some((reason.into(), message.into())),
+    }
+}
+
+fn ran(name: &str) -> ContainerFacts {
+    let image_id = format!("h.example/x@sha256:{name}");
+    ContainerFacts { name: name.into(), image_id, ran: true, waiting: None }
+}
+
+fn creating(name: &str) -> ContainerFacts {
+    waiting(name, "ContainerCreating", "")
+}
+
+fn back_off(cause: &str) -> String {
+    format!("Back-off pulling image \"h.example/team/b:1\": ErrImagePull: {cause}")
+}
+
+fn pod(containers: Vec<ContainerFacts>) -> PodFacts {
+    PodFacts { uid: "p".into(), on_node: true, containers, ..PodFacts::default() }
+}
+
+fn deadline() -> Ending {
+    Ending::Failed {
+        reason: "DeadlineExceeded".into(),
+        message: "Job was active longer than specified deadline".into(),
+    }
+}
+
+fn states(outcome: &JobOutcome) -> Vec<String> {
+    let word = |image: &ImageOutcome| match &image.state {
+        ImageState::Pulled => "pulled".to_owned(),
+        ImageState::Present => "present".to_owned(),
+        ImageState::Unknown => "unknown".to_owned(),
+        ImageState::Failed(failure) => failure.reason.to_string(),
+    };
+    outcome.images.iter().map(word).collect()
+}
+
+fn reason(outcome: &JobOutcome) -> Option<Reason> {
+    match &outcome.verdict {
+        Verdict::Succeeded => None,
+        Verdict::Failed(failure) => Some(failure.reason),
+    }
+}
+
+#[test]
+fn containers_that_ran_prove_their_images() {
+    let mut evidence = helper(2);
+    evidence.observe_pod(&pod(vec![ran("install"), ran("image-0"), ran("image-1")]));
+    assert!(evidence.has_heard_all());
+    let outcome = evidence.outcome(&Ending::Complete);
+    assert_eq!(reason(&outcome), None);
+    assert_eq!(states(&outcome), ["present", "present"]);
+    assert_eq!(outcome.images[0].digest.as_deref(), Some("sha256:image-0"));
+}
+
+#[test]
+fn a_carriers_image_id_is_no_digest_of_the_volumes_image() {
+    let mut evidence = volumes(1);
+    evidence.observe_pod(&pod(vec![ran("image-0")]));
+    assert_eq!(evidence.outcome(&Ending::Complete).images[0].digest, None);
+}
+
+#[test]
+fn a_complete_job_vouches_for_images_whose_pod_was_not_seen() {
+    let outcome = volumes(2).outcome(&Ending::Complete);
+    assert_eq!((reason(&outcome), states(&outcome)), (None, vec!["present".into(), "present".into()]));
+}
+
+#[test]
+fn a_missing_image_is_named_and_ends_the_job_once_confirmed() {
+    let mut evidence = volumes(3);
+    let first =
+        pod(vec![creating("image-0"), waiting("image-1", "ErrImagePull", NOT_FOUND), creating("image-2")]);
+    evidence.observe_pod(&first);
+    // The watch delivers the same state again: that is no second attempt.
+    evidence.observe_pod(&first);
+    assert_eq!(evidence.decide(), Decision::Wait);
+    let backed_off = waiting("image-1", "ImagePullBackOff", &back_off(NOT_FOUND));
+    evidence.observe_pod(&pod(vec![ran("image-0"), backed_off.clone(), creating("image-2")]));
+    assert_eq!(evidence.decide(), Decision::Wait, "the third image is not decided yet");
+    evidence.observe_pod(&pod(vec![ran("image-0"), backed_off, ran("image-2")]));
+    assert_eq!(evidence.decide(), Decision::EndEarly);
+    let outcome = evidence.outcome(&Ending::EndedEarly);
+    assert_eq!(states(&outcome), ["present", "image-not-found", "present"]);
+    let expected = Failure::new(Reason::ImageNotFound, NOT_FOUND);
+    assert_eq!(outcome.verdict, Verdict::Failed(expected), "the back-off's wrapping is gone");
+}
+
+#[test]
+fn a_back_off_without_its_cause_confirms_nothing() {
+    let mut evidence = helper(1);
+    let bare = "Back-off pulling image \"h.example/team/a:1\"";
+    evidence.observe_pod(&pod(vec![waiting("image-0", "ImagePullBackOff", bare)]));
+    assert_eq!(evidence.decide(), Decision::Wait);
+    evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", NOT_FOUND)]));
+    evidence.observe_pod(&pod(vec![waiting("image-0", "ImagePullBackOff", bare)]));
+    assert_eq!(evidence.decide(), Decision::Wait);
+    // The next attempt ends alike.
+    evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", NOT_FOUND)]));
+    assert_eq!(evidence.decide(), Decision::EndEarly);
+}
+
+#[test]
+fn transient_causes_never_end_a_job_early() {
+    for cause in ["pull QPS exceeded", "dial tcp 10.0.0.1:443: i/o timeout", "toomanyrequests: slow down"] {
+        let mut evidence = volumes(1);
+        for _ in 0..3 {
+            evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", cause)]));
+            evidence.observe_pod(&pod(vec![waiting("image-0", "ImagePullBackOff", &back_off(cause))]));
+        }
+        assert_eq!(evidence.decide(), Decision::Wait, "{cause}");
+        evidence.observe_pod(&pod(vec![ran("image-0")]));
+        assert_eq!(reason(&evidence.outcome(&Ending::Complete)), None, "{cause}");
+    }
+}
+
+#[test]
+fn a_transient_cause_after_a_permanent_one_takes_the_confirmation_back() {
+    let mut evidence = volumes(1);
+    evidence.observe_pod(&pod(vec![waiting("image-0", "ImagePullBackOff", &back_off(NOT_FOUND))]));
+    evidence.observe_pod(&pod(vec![waiting(
+        "image-0",
+        "ErrImagePull",
+        "dial tcp 10.0.0.1:443: i/o timeout",
+    )]));
+    assert_eq!(evidence.decide(), Decision::Wait);
+}
+
+#[test]
+fn at_the_deadline_the_last_cause_counts_although_the_pod_is_gone() {
+    let mut evidence = volumes(2);
+    let cause = "dial tcp 10.0.0.1:443: connect: connection refused";
+    evidence.observe_pod(&pod(vec![creating("image-0"), waiting("image-1", "ErrImagePull", cause)]));
+    assert!(!evidence.has_heard_all());
+    evidence.observe_pod_gone("p");
+    assert!(evidence.has_heard_all());
+    let outcome = evidence.outcome(&deadline());
+    assert_eq!(states(&outcome), ["deadline-exceeded", "registry-unreachable"]);
+    assert_eq!(reason(&outcome), Some(Reason::DeadlineExceeded), "the first failed image in file order");
+}
+
+#[test]
+fn a_slow_pull_fails_at_the_deadline_and_its_proven_neighbours_do_not() {
+    let mut evidence = helper(2);
+    evidence.observe_pod(&pod(vec![ran("install"), ran("image-0"), creating("image-1")]));
+    let outcome = evidence.outcome(&deadline());
+    assert_eq!(states(&outcome), ["present", "deadline-exceeded"]);
+}
+
+#[test]
+fn a_node_whose_images_are_all_proven_succeeds_whatever_its_job_does() {
+    let mut evidence = helper(1);
+    evidence.observe_pod(&pod(vec![ran("image-0")]));
+    for ending in [deadline(), Ending::JobDeleted, Ending::GaveUp, Ending::Interrupted] {
+        assert_eq!(reason(&evidence.outcome(&ending)), None, "{ending:?}");
+    }
+}
+
+#[test]
+fn an_image_without_a_shell_is_proven_by_the_error_that_comes_after_its_pull() {
+    let mut evidence = helper(1);
+    evidence.observe_pod(&pod(vec![waiting("image-0", "CreateContainerError", "no such file")]));
+    assert_eq!(states(&evidence.outcome(&deadline())), ["present"]);
+}
+
+#[test]
+fn a_carrier_that_cannot_be_pulled_is_not_the_users_images_fault() {
+    let words = "failed to resolve image: k8s.io/pause:3.10.1: not found";
+    let mut in_volumes = volumes(2);
+    in_volumes.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", words), creating("image-1")]));
+    let mut in_helper = helper(2);
+    in_helper.observe_pod(&pod(vec![
+        waiting("install", "ImagePullBackOff", &back_off(words)),
+        creating("image-0"),
+    ]));
+    for evidence in [in_volumes, in_helper] {
+        assert_eq!(evidence.decide(), Decision::Wait);
+        let outcome = evidence.outcome(&deadline());
+        assert_eq!(reason(&outcome), Some(Reason::CarrierImageFailed));
+        assert_eq!(states(&outcome), ["unknown", "unknown"]);
+    }
+}
+
+#[test]
+fn a_carrier_that_is_pulled_after_all_is_forgiven() {
+    let mut evidence = helper(1);
+    evidence.observe_pod(&pod(vec![waiting("install", "ErrImagePull", "pull QPS exceeded")]));
+    evidence.observe_pod(&pod(vec![ran("install"), waiting("image-0", "ErrImagePull", NOT_FOUND)]));
+    assert_eq!(states(&evidence.outcome(&deadline())), ["image-not-found"]);
+}
+
+#[test]
+fn a_pull_failure_that_names_no_image_is_the_images_and_passes() {
+    let mut evidence = volumes(1);
+    evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", "pull QPS exceeded")]));
+    assert_eq!(states(&evidence.outcome(&deadline())), ["pull-failed"]);
+}
+
+#[test]
+fn a_pod_that_found_no_place_is_unschedulable_until_it_finds_one() {
+    let mut evidence = volumes(1);
+    let words = "0/50 nodes are available: 1 Insufficient cpu";
+    let pending = PodFacts { uid: "p".into(), unschedulable: Some(words.into()), ..PodFacts::default() };
+    evidence.observe_pod(&pending);
+    let outcome = evidence.outcome(&deadline());
+    assert_eq!(outcome.verdict, Verdict::Failed(Failure::new(Reason::Unschedulable, words)));
+    assert_eq!(states(&outcome), ["unknown"]);
+    evidence.observe_pod(&pod(vec![creating("image-0")]));
+    assert_eq!(reason(&evidence.outcome(&deadline())), Some(Reason::DeadlineExceeded));
+}
+
+#[test]
+fn an_evicted_pod_is_said_where_its_replacement_does_not_make_it() {
+    let mut evidence = volumes(1);
+    let failed = Some(("Evicted".to_owned(), "The node was low on resource: ephemeral-storage".to_owned()));
+    evidence.observe_pod(&PodFacts { failed, ..pod(vec![]) });
+    let ending = Ending::Failed { reason: "BackoffLimitExceeded".into(), message: "x".into() };
+    let outcome = evidence.outcome(&ending);
+    assert_eq!(reason(&outcome), Some(Reason::PodFailed));
+    evidence.observe_pod(&PodFacts { uid: "q".into(), ..pod(vec![ran("image-0")]) });
+    assert_eq!(reason(&evidence.outcome(&ending)), None);
+}
+
+#[test]
+fn images_that_no_container_shows_stand_and_fall_with_the_job() {
+    let evidence = Evidence::unseen(2);
+    let complete = evidence.outcome(&Ending::Complete);
+    assert_eq!((reason(&complete), states(&complete)), (None, vec!["unknown".into(), "unknown".into()]));
+    let failed = Ending::Failed { reason: "BackoffLimitExceeded".into(), message: "m".into() };
+    let outcome = evidence.outcome(&failed);
+    assert_eq!(outcome.verdict, Verdict::Failed(Failure::new(Reason::JobFailed, "BackoffLimitExceeded: m")));
+}
+
+#[test]
+fn a_job_that_never_was_says_why() {
+    let refused = Failure::new(Reason::Quota, "exceeded quota");
+    for (ending, expected) in [
+        (Ending::NotCreated(refused), Reason::Quota),
+        (Ending::NotStarted, Reason::NotStarted),
+        (Ending::JobDeleted, Reason::JobDeleted),
+        (Ending::Interrupted, Reason::Interrupted),
+        (Ending::GaveUp, Reason::DeadlineExceeded),
+    ] {
+        assert_eq!(reason(&volumes(1).outcome(&ending)), Some(expected), "{ending:?}");
+    }
+}

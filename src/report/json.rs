@@ -1,0 +1,34 @@
+//! The report for machines: JSON, and the same as YAML.
+
+use jiff::Timestamp;
+use serde::Serializer;
+
+use super::RunReport;
+
+impl RunReport {
+    /// Pretty JSON with a final newline.
+    pub fn to_json(&self) -> String {
+        // Serialising to a String fails only where a map's key is not a string; there is no map here.
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// The same as YAML.
+    pub fn to_yaml(&self) -> String {
+        // As above: the types hold nothing that YAML cannot say.
+        serde_saphyr::to_string(self).unwrap_or_default()
+    }
+}
+
+/// RFC 3339 in UTC, to the second: Kubernetes' own times are no finer.
+pub fn second<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&time.strftime("%Y-%m-%dT%H:%M:%SZ"))
+}
+
+pub fn optional_second<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => second(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}

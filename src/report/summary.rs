@@ -1,0 +1,43 @@
+//! One line of JSON for the container's termination message.
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Counts, NodeVerdict, RunReport};
+
+/// Kubernetes keeps 4096 bytes of a container's termination message.
+const MAX_BYTES: usize = 4096;
+
+#[derive(Serialize)]
+struct Line<'a> {
+    group: &'a str,
+    node: &'a str,
+    reason: &'a str,
+}
+
+impl RunReport {
+    /// Counts first, then as many failed nodes as fit.
+    pub fn summary(&self) -> String {
+        let failed = self.groups.iter().flat_map(|group| {
+            let failed = group.nodes.iter().filter(|node| node.verdict == NodeVerdict::Failed);
+            failed.map(|node| Line {
+                group: &group.name,
+                node: &node.name,
+                reason: node.reason.unwrap_or(""),
+            })
+        });
+        // A line is at least 40 bytes, so more of them than this can never fit.
+        let mut lines: Vec<Line<'_>> = failed.take(MAX_BYTES / 40).collect();
+        loop {
+            let Counts { succeeded, failed, skipped } = self.counts();
+            let counts = json!({"succeeded": succeeded, "failed": failed, "skipped": skipped});
+            let text =
+                json!({"runId": self.run_id, "exitCode": self.exit_code, "counts": counts, "failed": lines});
+            let mut text = text.to_string();
+            text.push('\n');
+            if text.len() <= MAX_BYTES || lines.pop().is_none() {
+                return text;
+            }
+        }
+    }
+}

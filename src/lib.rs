@@ -15,6 +15,7 @@
 //! * [`commands`] are tables of contents: they call the rooms in order, print what those return
 //!   and map errors to exit codes. Nothing imports them.
 
+pub mod cluster;
 pub mod config;
 pub mod outcome;
 pub mod plan;

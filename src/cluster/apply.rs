@@ -1,0 +1,212 @@
+//! Creates a Job, or recognises the one that an earlier try of ours has created.
+//!
+//! Create-only: a POST can never change an object of somebody else, as a forced server-side apply
+//! would. A name that is taken is looked at once, and adopted only if instance and content are ours.
+
+use http_body_util::BodyExt;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::Status;
+use serde_json::json;
+
+use super::error::{Access, api_status, describe};
+use super::retry::with_patience;
+use super::wire::WatchedJob;
+use super::{Cluster, ClusterError};
+use crate::outcome::{Failure, Reason};
+use crate::render::Manifest;
+use crate::render::label::{self, annotation};
+
+const FIELD_MANAGER: &str = "quayctl-controller";
+
+/// A Job of ours that the API server has.
+#[derive(Debug)]
+pub struct AppliedJob {
+    /// Set where an equal Job was there before: its state as of now.
+    pub adopted: Option<Box<WatchedJob>>,
+    /// The API server's `Warning` headers; they decide nothing.
+    pub warnings: Vec<String>,
+}
+
+/// Why there is no such Job.
+#[derive(Debug)]
+pub enum ApplyError {
+    /// This node's Job was refused; others may fare better.
+    Refused(Failure),
+    /// No Job of this run can be created.
+    Cluster(ClusterError),
+}
+
+impl Cluster {
+    /// Creates `manifest`'s Job, strictly validated.
+    pub async fn apply(&self, manifest: &Manifest) -> Result<AppliedJob, ApplyError> {
+        let (namespace, name) = (&manifest.job.namespace, &manifest.job.name);
+        let body = serde_json::to_vec(&manifest.body).map_err(|e| refused(Reason::ApiError, &e))?;
+        let error = match with_patience(|| self.post_job(namespace, body.clone())).await {
+            Ok(warnings) => return Ok(AppliedJob { adopted: None, warnings }),
+            Err(error) => error,
+        };
+        match api_status(&error) {
+            Some(status) if status.is_already_exists() => {
+                let found = self.adopt(manifest).await?;
+                Ok(AppliedJob { adopted: Some(Box::new(found)), warnings: Vec::new() })
+            }
+            // The only thing in the path that can be missing: Jobs are in every cluster.
+            Some(status) if status.code == 404 => {
+                Err(ApplyError::Cluster(ClusterError::NamespaceMissing(namespace.clone())))
+            }
+            Some(status) if status.is_forbidden() => {
+                Err(self.explain_forbidden(namespace, status, &error).await)
+            }
+            Some(status) if status.code == 401 => Err(ApplyError::Cluster(self.refusal(namespace, &error))),
+            Some(_) => Err(refused(Reason::ApiError, &describe(&error))),
+            None => {
+                let message = format!("no Job {name} was created: {}", describe(&error));
+                Err(refused(Reason::ApiError, &message))
+            }
+        }
+    }
+
+    /// Ends a live Job early, or only leaves a note on one that is over; never deletes. The pod
+    /// goes, the Job ends as failed and stays readable until its TTL.
+    pub async fn leave_evidence(
+        &self,
+        namespace: &str,
+        name: &str,
+        outcome: String,
+        end_now: bool,
+    ) -> Result<(), ClusterError> {
+        let mut patch = json!({"metadata": {"annotations": {annotation::OUTCOME: outcome}}});
+        if end_now {
+            patch["spec"] = json!({"activeDeadlineSeconds": 1});
+        }
+        let jobs = Api::<WatchedJob>::namespaced(self.client.clone(), namespace);
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let patch = Patch::Merge(&patch);
+        match with_patience(|| jobs.patch(name, &params, &patch)).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let access = Access { verb: "patch", resource: "jobs.batch", namespace: Some(namespace) };
+                Err(ClusterError::from_kube(&self.server, access, &error))
+            }
+        }
+    }
+
+    /// `Api::create` can neither ask for strict validation nor show `Warning` headers (kube 5.0), so
+    /// the request is made by hand.
+    async fn post_job(&self, namespace: &str, body: Vec<u8>) -> Result<Vec<String>, kube::Error> {
+        let path = format!(
+            "/apis/batch/v1/namespaces/{namespace}/jobs?fieldManager={FIELD_MANAGER}&fieldValidation=Strict"
+        );
+        let request = http::Request::post(path)
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(body.into())
+            .map_err(kube::Error::HttpError)?;
+        let response = self.client.send(request).await?;
+        let code = response.status();
+        if code.is_success() {
+            let headers = response.headers().get_all(http::header::WARNING);
+            return Ok(headers.iter().filter_map(|value| warning_text(value.to_str().ok()?)).collect());
+        }
+        let bytes = response.into_body().collect().await?.to_bytes();
+        // A proxy in between answers in its own words.
+        let status = serde_json::from_slice::<Status>(&bytes).unwrap_or_else(|_| {
+            let text: String = String::from_utf8_lossy(&bytes).chars().take(300).collect();
+            Status::failure(&text, code.canonical_reason().unwrap_or("error"))
+        });
+        Err(kube::Error::Api(status.with_code(code.as_u16()).boxed()))
+    }
+
+    async fn adopt(&self, manifest: &Manifest) -> Result<WatchedJob, ApplyError> {
+        let job = &manifest.job;
+        let jobs = Api::<WatchedJob>::namespaced(self.client.clone(), &job.namespace);
+        let found = with_patience(|| jobs.get(&job.name)).await.map_err(|error| {
+            let access = Access { verb: "get", resource: "jobs.batch", namespace: Some(&job.namespace) };
+            match ClusterError::from_kube(&self.server, access, &error) {
+                error @ ClusterError::Forbidden { .. } => ApplyError::Cluster(error),
+                error => refused(Reason::ApiError, &error),
+            }
+        })?;
+        let meta = &found.metadata;
+        let label_is = |key: &str, value: &str| {
+            meta.labels.as_ref().and_then(|labels| labels.get(key)).is_some_and(|found| found == value)
+        };
+        let ours = label_is(label::MANAGED_BY, label::MANAGED_BY_VALUE)
+            && label_is(label::INSTANCE, &job.identity.instance);
+        let content = meta.annotations.as_ref().and_then(|a| a.get(annotation::CONTENT));
+        if !ours {
+            let message = format!("a Job {} that is not ours is in the way", job.name);
+            return Err(refused(Reason::NameTaken, &message));
+        }
+        if content.map(String::as_str) != Some(&*job.content) {
+            let message = format!("a Job {} of ours with other content is in the way", job.name);
+            return Err(refused(Reason::NameTaken, &message));
+        }
+        Ok(found)
+    }
+
+    /// A 403 is either a missing permission, which every other Job will meet too, or admission's
+    /// word on this one. Only asking tells them apart without reading the message.
+    async fn explain_forbidden(&self, namespace: &str, status: &Status, error: &kube::Error) -> ApplyError {
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    verb: Some("create".to_owned()),
+                    group: Some("batch".to_owned()),
+                    resource: Some("jobs".to_owned()),
+                    namespace: Some(namespace.to_owned()),
+                    ..ResourceAttributes::default()
+                }),
+                ..SelfSubjectAccessReviewSpec::default()
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let reviews = Api::<SelfSubjectAccessReview>::all(self.client.clone());
+        let params = PostParams::default();
+        let answer = with_patience(|| reviews.create(&params, &review)).await;
+        let allowed = answer.ok().and_then(|review| review.status).is_some_and(|status| status.allowed);
+        match allowed {
+            false => ApplyError::Cluster(self.refusal(namespace, error)),
+            // ResourceQuota admission has no code of its own, only these words.
+            true if status.message.contains("exceeded quota") => refused(Reason::Quota, &status.message),
+            true => refused(Reason::Forbidden, &status.message),
+        }
+    }
+
+    fn refusal(&self, namespace: &str, error: &kube::Error) -> ClusterError {
+        let access = Access { verb: "create", resource: "jobs.batch", namespace: Some(namespace) };
+        ClusterError::from_kube(&self.server, access, error)
+    }
+}
+
+fn refused(reason: Reason, message: &dyn std::fmt::Display) -> ApplyError {
+    ApplyError::Refused(Failure { reason, message: message.to_string() })
+}
+
+/// The text of `299 - "text"` (RFC 7234 §5.5, as the API server writes it).
+fn warning_text(header: &str) -> Option<String> {
+    let (_, quoted) = header.split_once('"')?;
+    let (text, _) = quoted.rsplit_once('"')?;
+    Some(text.replace("\\\"", "\"").replace("\\\\", "\\"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::warning_text;
+
+    #[test]
+    fn warning_headers_give_their_text() {
+        for (header, text) in [
+            (r#"299 - "unknown field \"spec.x\"""#, Some(r#"unknown field "spec.x""#)),
+            (r#"299 - """#, Some("")),
+            ("299 - plain", None),
+            ("\"", None),
+            ("", None),
+        ] {
+            assert_eq!(warning_text(header).as_deref(), text, "{header}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Lists the nodes. Choosing among them is `plan`'s work.
+
+use kube::api::ListParams;
+use kube::core::Request;
+use serde::Deserialize;
+
+use super::error::Access;
+use super::retry::with_patience;
+use super::{Cluster, ClusterError};
+use crate::plan::Node;
+
+/// The API server's own recommendation for chunked lists (KEP-365) and kubectl's default. A page of
+/// nodes with 50 images each is some 7 MB.
+const PAGE_SIZE: u32 = 500;
+/// A list whose pages expire this often is longer than the cluster keeps its history.
+const RESTARTS_MAX: u32 = 3;
+
+#[derive(Deserialize)]
+struct Page {
+    metadata: PageMetadata,
+    items: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+struct PageMetadata {
+    #[serde(default, rename = "continue")]
+    continue_token: Option<String>,
+}
+
+impl Cluster {
+    /// All nodes, or those that `selector` (in the API's syntax) matches, in the order of their
+    /// names.
+    pub async fn list_nodes(&self, selector: Option<&str>) -> Result<Vec<Node>, ClusterError> {
+        let mut nodes = Vec::new();
+        let mut params = ListParams::default().limit(PAGE_SIZE);
+        params.label_selector = selector.map(str::to_owned);
+        let mut restarts = 0;
+        loop {
+            let page = match with_patience(|| self.node_page(&params)).await {
+                Ok(page) => page,
+                // The token outlived etcd's history: begin again, what was read may be stale.
+                Err(kube::Error::Api(status)) if status.code == 410 && restarts < RESTARTS_MAX => {
+                    restarts += 1;
+                    nodes.clear();
+                    params.continue_token = None;
+                    continue;
+                }
+                Err(error) => {
+                    let access = Access { verb: "list", resource: "nodes", namespace: None };
+                    return Err(ClusterError::from_kube(&self.server, access, &error));
+                }
+            };
+            nodes.extend(page.items);
+            params.continue_token = page.metadata.continue_token.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                return Ok(nodes);
+            }
+        }
+    }
+
+    async fn node_page(&self, params: &ListParams) -> Result<Page, kube::Error> {
+        let request = Request::new("/api/v1/nodes").list(params).map_err(kube::Error::BuildRequest)?;
+        self.client.request(request).await
+    }
+}

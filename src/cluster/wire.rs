@@ -1,0 +1,142 @@
+//! Jobs and pods as far as we watch them.
+//!
+//! Thin on purpose: a Job of 20 images is 12 KB of JSON, and a run may hold 5,000 of them in
+//! flight. What is not declared here is dropped while decoding.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::batch::v1::JobStatus;
+use k8s_openapi::api::core::v1::PodStatus;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::Resource;
+use kube::core::NamespaceResourceScope;
+use serde::Deserialize;
+
+/// The label by which the Job controller ties a pod to its Job, since Kubernetes 1.27.
+const JOB_NAME: &str = "batch.kubernetes.io/job-name";
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "WireJob")]
+pub struct WatchedJob {
+    pub metadata: ObjectMeta,
+    pub status: JobStatus,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "WirePod")]
+pub struct WatchedPod {
+    pub metadata: ObjectMeta,
+    pub node_name: Option<String>,
+    pub status: PodStatus,
+}
+
+impl WatchedPod {
+    /// Name of the Job that the pod belongs to.
+    pub fn job_name(&self) -> Option<&str> {
+        self.metadata.labels.as_ref()?.get(JOB_NAME).map(String::as_str)
+    }
+}
+
+#[derive(Deserialize)]
+struct WireJob {
+    #[serde(default)]
+    metadata: WireMeta,
+    #[serde(default)]
+    status: Option<JobStatus>,
+}
+
+#[derive(Deserialize)]
+struct WirePod {
+    #[serde(default)]
+    metadata: WireMeta,
+    #[serde(default)]
+    spec: Option<WirePodSpec>,
+    #[serde(default)]
+    status: Option<PodStatus>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WirePodSpec {
+    #[serde(default)]
+    node_name: Option<String>,
+}
+
+/// `managedFields` above all is left out: see `plan::node`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WireMeta {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
+    deletion_timestamp: Option<Time>,
+}
+
+impl From<WireMeta> for ObjectMeta {
+    fn from(meta: WireMeta) -> ObjectMeta {
+        let WireMeta { name, namespace, uid, resource_version, labels, annotations, deletion_timestamp } =
+            meta;
+        ObjectMeta {
+            name,
+            namespace,
+            uid,
+            resource_version,
+            labels,
+            annotations,
+            deletion_timestamp,
+            ..ObjectMeta::default()
+        }
+    }
+}
+
+impl From<WireJob> for WatchedJob {
+    fn from(job: WireJob) -> WatchedJob {
+        WatchedJob { metadata: job.metadata.into(), status: job.status.unwrap_or_default() }
+    }
+}
+
+impl From<WirePod> for WatchedPod {
+    fn from(pod: WirePod) -> WatchedPod {
+        WatchedPod {
+            metadata: pod.metadata.into(),
+            node_name: pod.spec.and_then(|spec| spec.node_name),
+            status: pod.status.unwrap_or_default(),
+        }
+    }
+}
+
+/// Lets `kube` list and watch `$ty` as the resource `$plural`.
+macro_rules! watched_resource {
+    ($ty:ty, $kind:literal, $group:literal, $plural:literal) => {
+        impl Resource for $ty {
+            type DynamicType = ();
+            type Scope = NamespaceResourceScope;
+
+            fn kind(_: &()) -> Cow<'_, str> {
+                $kind.into()
+            }
+            fn group(_: &()) -> Cow<'_, str> {
+                $group.into()
+            }
+            fn version(_: &()) -> Cow<'_, str> {
+                "v1".into()
+            }
+            fn plural(_: &()) -> Cow<'_, str> {
+                $plural.into()
+            }
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
+}
+
+watched_resource!(WatchedJob, "Job", "batch", "jobs");
+watched_resource!(WatchedPod, "Pod", "", "pods");

@@ -15,9 +15,13 @@
 //! * [`commands`] are tables of contents: they call the rooms in order, print what those return
 //!   and map errors to exit codes. Nothing imports them.
 
+pub mod cli;
 pub mod cluster;
+pub mod commands;
 pub mod config;
 pub mod outcome;
 pub mod plan;
+mod progress;
 pub mod render;
 pub mod report;
+mod telemetry;

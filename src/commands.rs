@@ -1,0 +1,153 @@
+//! From a parsed command line to an exit code. The drivers below are tables of contents: they call
+//! the rooms in order, print what those return, and decide nothing themselves.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+use thiserror::Error;
+
+use crate::cli::{Cli, Command, GlobalArgs};
+use crate::cluster::{ClusterError, ConnectOptions};
+use crate::config::load::{self, LoadError, Loaded, Overrides, Sources};
+use crate::config::{Config, Group, TemplateName};
+use crate::plan::RunId;
+use crate::render::{Probe, RenderError, Renderer, TemplateError};
+use crate::telemetry;
+
+mod render;
+mod run;
+mod signals;
+
+/// Every planned node has every image.
+pub const SUCCESS: u8 = 0;
+/// Some planned node has not.
+pub const FAILURE: u8 = 1;
+/// Usage, config or template wrong.
+pub const USAGE: u8 = 2;
+/// Cluster unreachable or access denied.
+pub const NO_CLUSTER: u8 = 3;
+
+/// Why a command ended without doing its work.
+#[derive(Debug, Error)]
+pub enum CommandError {
+    #[error("error: {0}")]
+    Usage(String),
+    /// As it is shown, every problem with its place.
+    #[error("{0}")]
+    Config(String),
+    #[error("{}", one_a_line(.0))]
+    Templates(Vec<TemplateError>),
+    #[error("error: {0}")]
+    Render(#[from] RenderError),
+    #[error("error: {0}")]
+    Cluster(#[from] ClusterError),
+    /// Already reported; only the exit code is left to say.
+    #[error("")]
+    Stopped(u8),
+    #[error("error: cannot write {what}: {source}")]
+    Output { what: String, source: io::Error },
+}
+
+impl CommandError {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            CommandError::Usage(_)
+            | CommandError::Config(_)
+            | CommandError::Templates(_)
+            | CommandError::Render(_) => USAGE,
+            CommandError::Cluster(_) => NO_CLUSTER,
+            CommandError::Stopped(code) => *code,
+            CommandError::Output { .. } => FAILURE,
+        }
+    }
+}
+
+impl From<Vec<TemplateError>> for CommandError {
+    fn from(errors: Vec<TemplateError>) -> CommandError {
+        CommandError::Templates(errors)
+    }
+}
+
+fn one_a_line(errors: &[TemplateError]) -> String {
+    errors.iter().map(|error| format!("error: {error}\n")).collect()
+}
+
+/// Does what `cli` asks for, and returns the exit code.
+pub fn execute(cli: Cli) -> Result<u8, CommandError> {
+    let Cli { global, command } = cli;
+    telemetry::init(&global).map_err(CommandError::Usage)?;
+    // One thread: the work is waiting, and a run of 5,000 nodes costs a few seconds of CPU.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| CommandError::Output { what: "to the runtime".to_owned(), source })?;
+    match command {
+        Command::Run(args) => runtime.block_on(run::run(&global, &args)),
+        Command::Render(args) => runtime.block_on(render::render(&global, &args)),
+    }
+}
+
+/// Reads the config that the command line asks for, and shows its warnings.
+fn load_config(global: &GlobalArgs) -> Result<Loaded, CommandError> {
+    let sources = Sources {
+        path: global.config.clone(),
+        flags: Overrides { namespace: global.namespace.clone(), instance: global.instance.clone() },
+        environment: load::environment(),
+    };
+    let shown = |error: LoadError| {
+        CommandError::Config(error.shown(telemetry::use_color(global.color, &io::stderr())))
+    };
+    let loaded = load::load(&sources).map_err(shown)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded)
+}
+
+/// Compiles the templates, and tries those that a user has had a hand in: a template or values that
+/// could not be rendered for any node are refused before a cluster is asked for anything.
+fn renderer(config: &Config) -> Result<Renderer, CommandError> {
+    let renderer = Renderer::new(&config.templates)?;
+    let mut warnings: BTreeSet<String> = renderer.warnings().map(ToString::to_string).collect();
+    let mut errors = Vec::new();
+    let touched =
+        |group: &&Group| matches!(group.template, TemplateName::User(_)) || !group.values.is_empty();
+    for group in config.groups.iter().filter(touched) {
+        let Probe { errors: more, warnings: told } = renderer.probe(group);
+        warnings.extend(told.into_iter().map(|warning| format!("group {:?}: {warning}", group.name)));
+        errors.extend(more.into_iter().map(|error| format!("group {:?}: {error}", group.name)));
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    match errors.is_empty() {
+        true => Ok(renderer),
+        false => Err(CommandError::Config(errors.iter().map(|error| format!("error: {error}\n")).collect())),
+    }
+}
+
+/// The run id asked for, or what `otherwise` makes.
+fn run_id(global: &GlobalArgs, otherwise: impl FnOnce() -> RunId) -> Result<RunId, CommandError> {
+    match &global.run_id {
+        Some(text) => RunId::parse(text).map_err(CommandError::Usage),
+        None => Ok(otherwise()),
+    }
+}
+
+fn connect_options(global: &GlobalArgs, loaded: &Loaded) -> ConnectOptions {
+    ConnectOptions {
+        kubeconfig: global.kubeconfig.clone(),
+        context: global.context.clone(),
+        in_cluster: loaded.in_cluster,
+    }
+}
+
+/// Writes data to stdout. A reader that has seen enough, as in `| head -1`, is no error.
+fn write_stdout(text: &str) -> Result<(), CommandError> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(source) => Err(CommandError::Output { what: "to stdout".to_owned(), source }),
+        Ok(()) => Ok(()),
+    }
+}

@@ -1,0 +1,60 @@
+//! Log lines, to stderr. Data goes to stdout and is not logged.
+#![expect(clippy::disallowed_methods, reason = "each line carries its time")]
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+
+use crate::cli::{Color, GlobalArgs, LogFormat};
+
+/// Sets up logging for the whole process; a second call changes nothing.
+pub fn init(args: &GlobalArgs) -> Result<(), String> {
+    let filter = match &args.log {
+        Some(filter) => EnvFilter::try_new(filter).map_err(|e| {
+            format!("invalid log filter {filter:?}: {e}; use a level such as `debug`, or target=level")
+        })?,
+        None => EnvFilter::new(default_filter(args)),
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // An error means that a subscriber is there already, in a test.
+    let _ = match args.log_format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => builder
+            .with_ansi(use_color(args.color, &io::stderr()))
+            .with_target(args.verbose > 0)
+            .with_timer(ClockTime)
+            .try_init(),
+    };
+    Ok(())
+}
+
+/// Whether what goes to `stream` may carry colour.
+pub fn use_color(choice: Color, stream: &impl IsTerminal) -> bool {
+    match choice {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => stream.is_terminal(),
+    }
+}
+
+fn default_filter(args: &GlobalArgs) -> &'static str {
+    // kube logs each failed call that we then report in our own words, and at WARN the whole body of
+    // an answer that it cannot parse, which can hold anything.
+    match (args.quiet, args.verbose) {
+        (true, _) => "error,kube_client=off,kube_runtime=off",
+        (false, 0) => "warn,quayctl_controller=info,kube_client=off,kube_runtime=off",
+        (false, 1) => "info,quayctl_controller=debug,kube_client=off,kube_runtime=error",
+        (false, _) => "debug,quayctl_controller=trace,kube_client=info",
+    }
+}
+
+/// Time of day in UTC: a run is read within its day, and 80 columns are few.
+struct ClockTime;
+
+impl FormatTime for ClockTime {
+    fn format_time(&self, w: &mut Writer<'_>) -> std::fmt::Result {
+        write!(w, "{}", jiff::Timestamp::now().strftime("%H:%M:%SZ"))
+    }
+}

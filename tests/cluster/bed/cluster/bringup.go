@@ -1,0 +1,96 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"k8s.io/client-go/kubernetes"
+
+	"quayctl.test/cluster/bed/kubelet"
+)
+
+// bringUp takes the cluster to where it can be used.
+func (s *supervisor) bringUp(ctx context.Context, announce func(Ready)) error {
+	starting, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	chosen, err := freePorts()
+	if err != nil {
+		return err
+	}
+	server := "https://" + local(chosen.apiserver)
+	birth, err := birthOf(os.Getpid())
+	if err != nil {
+		return fmt.Errorf("reading our own start time: %w", err)
+	}
+	s.record = Record{PID: os.Getpid(), Birth: birth, Server: server, Kubeconfig: s.at.kubeconfig(), Log: s.at.log("bed")}
+	identities, err := newCredentials(s.at)
+	if err != nil {
+		return err
+	}
+	if err := writeConfigs(s.at, identities, server, s.options.Mode); err != nil {
+		return err
+	}
+	client, err := identities.client(server, admin)
+	if err != nil {
+		return err
+	}
+	base, rest := components(s.at, chosen, s.options.Mode)
+	if err := s.launch(base); err != nil {
+		return err
+	}
+	if err := awaitAPI(starting, client); err != nil {
+		return err
+	}
+	if err := s.launch(rest); err != nil {
+		return err
+	}
+	if err := s.populate(starting, client); err != nil {
+		return err
+	}
+	asKubelets, err := identities.client(server, kubelets)
+	if err != nil {
+		return err
+	}
+	go func() {
+		// It only ends with ctx; what it could not set up is told there.
+		options := kubelet.Options{Fates: kubelet.ByReference, PullQPS: float32(s.options.PullQPS)}
+		if err := kubelet.Run(ctx, asKubelets, options); err != nil {
+			fmt.Fprintf(os.Stderr, "bed: simulated kubelets: %v\n", err)
+		}
+	}()
+	if err := s.handOver(identities, server); err != nil {
+		return err
+	}
+	announce(Ready{Ready: true, Kubeconfig: s.at.kubeconfig(), Server: server, Dir: s.at.dir})
+	return nil
+}
+
+// populate makes the nodes and waits until the cluster has settled.
+func (s *supervisor) populate(ctx context.Context, client kubernetes.Interface) error {
+	if err := createNodes(ctx, client, s.options.Nodes.Build()); err != nil {
+		return err
+	}
+	if err := awaitAccount(ctx, client); err != nil {
+		return err
+	}
+	return awaitNodes(ctx, client, s.options.Nodes.Total)
+}
+
+// handOver writes what users of the cluster need.
+func (s *supervisor) handOver(identities *credentials, server string) error {
+	if err := identities.writeKubeconfig(s.at.kubeconfig(), server, admin); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.at.bin(), 0o755); err != nil {
+		return fmt.Errorf("making %s: %w", s.at.bin(), err)
+	}
+	if err := gone(os.Remove(s.at.kubectl())); err != nil {
+		return fmt.Errorf("replacing kubectl: %w", err)
+	}
+	if err := os.Symlink(filepath.Join(s.options.Binaries, "kubectl"), s.at.kubectl()); err != nil {
+		return fmt.Errorf("linking kubectl: %w", err)
+	}
+	return nil
+}

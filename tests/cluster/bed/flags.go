@@ -1,0 +1,47 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"quayctl.test/cluster/bed/cluster"
+)
+
+// startFlags are the flags of run and up.
+func startFlags(name string, options *cluster.Options) *flag.FlagSet {
+	set := flag.NewFlagSet("bed "+name, flag.ContinueOnError)
+	set.StringVar(&options.Dir, "dir", "", "directory of the cluster's files")
+	set.StringVar(&options.Mode, "mode", cluster.Open, "stock: controllers at upstream's client limits; open: without")
+	set.IntVar(&options.Nodes.Total, "nodes", 3, "number of nodes, including those of the next flags")
+	set.IntVar(&options.Nodes.Cordoned, "cordoned", 0, "nodes that are cordoned")
+	set.IntVar(&options.Nodes.NotReady, "not-ready", 0, "nodes that are not ready")
+	set.IntVar(&options.Nodes.Tainted, "tainted", 0, "nodes with the taint dedicated=batch:NoSchedule")
+	set.IntVar(&options.Nodes.Old, "old", 0, "nodes without image volumes: kubelet 1.33, containerd 1.7")
+	set.IntVar(&options.Nodes.ImagesPerNode, "images-per-node", 0, "images each node reports as present")
+	set.StringVar(&options.Nodes.Prefix, "name-prefix", "node", "first part of the nodes' names")
+	set.Float64Var(&options.PullQPS, "pull-qps", 0, "pulls a second of each node, burst 10; a real kubelet has 5; 0: no limit")
+	set.StringVar(&options.OnEnd, "on-component-end", cluster.EndFails,
+		"what to do when a component ends by itself: fail, ignore or restart")
+	return set
+}
+
+func parse(set *flag.FlagSet, args []string) error {
+	if err := set.Parse(args); err != nil {
+		return err
+	}
+	if set.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q; every option is a flag", set.Arg(0))
+	}
+	return nil
+}
+
+// binaries is where the components are: beside this program.
+func binaries() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("finding this program's own directory: %w", err)
+	}
+	return filepath.Dir(self), nil
+}

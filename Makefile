@@ -1,0 +1,29 @@
+# Each target is a line or two that calls one thing. `make help` lists them.
+SHELL := /bin/bash
+NODES ?= 50
+MODE ?= open
+CLUSTER ?=
+CLUSTER_DIR := target/cluster$(if $(CLUSTER),/$(CLUSTER))
+
+.PHONY: help demo test lint cluster-up cluster-down clean-cache
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+demo: ## run the main job on a real control plane with 25 simulated nodes (KEEP=1 keeps it)
+	@tests/demo.sh
+
+test: ## run all tests, those on a real control plane included
+	@tests/test.sh
+
+lint: ## formatting, clippy, rustdoc, dependency policy, go vet
+	@tests/lint.sh
+
+cluster-up: ## start a control plane: NODES=50 MODE=stock|open CLUSTER=name
+	@tests/prerequisites.sh go
+	@bed=$$(tests/cluster/build.sh) && "$$bed/bed" up --dir "$(CLUSTER_DIR)" --nodes $(NODES) --mode $(MODE) $(BED_FLAGS)
+
+cluster-down: ## stop it again: CLUSTER=name
+	@bed=$$(tests/cluster/build.sh) && "$$bed/bed" down --dir "$(CLUSTER_DIR)"
+
+clean-cache: ## remove everything that was built
+	@source tests/cache.sh && echo "removing $$cache" && rm -rf "$$cache"

@@ -1,0 +1,259 @@
+//! Exact wire behaviour against a scripted API server on loopback: what a real one does too rarely,
+//! or too destructively, to wait for.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::support::{Ended, quayctl};
+
+const JOBS: &str = "/apis/batch/v1/namespaces/pulls/jobs";
+
+/// What the server answers to creates, in order; the last one is repeated.
+type Script = Vec<fn(&Value) -> Response>;
+
+struct Server {
+    script: Script,
+    nodes: Value,
+    requests: Mutex<Vec<String>>,
+    bodies: Mutex<Vec<Value>>,
+    jobs: Mutex<HashMap<String, Value>>,
+    watches: tokio::sync::broadcast::Sender<String>,
+}
+
+/// Starts a server with `nodes` ready nodes, runs the binary against it, and returns both.
+async fn run_against(nodes: usize, script: Script, more: &str) -> (Ended, Arc<Server>) {
+    let nodes: Vec<Value> = (0..nodes).map(|n| node(&format!("node-{n}"))).collect();
+    let (watches, _) = tokio::sync::broadcast::channel(1024);
+    let server = Arc::new(Server {
+        script,
+        nodes: json!({"kind": "NodeList", "metadata": {"resourceVersion": "1"}, "items": nodes}),
+        requests: Mutex::default(),
+        bodies: Mutex::default(),
+        jobs: Mutex::default(),
+        watches,
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().fallback(answer).with_state(server.clone());
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+
+    let mut kubeconfig = tempfile::NamedTempFile::new().unwrap();
+    let text = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": format!("http://{address}")}}],
+        "users": [{"name": "u", "user": {"token": "s3cr3t-t0ken"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "pulls"}}],
+    });
+    write!(kubeconfig, "{text}").unwrap();
+    let mut config = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    write!(config, "[[groups]]\nname = \"g\"\nimages = [\"quay.io/team/app:1.0\"]\n{more}\n").unwrap();
+
+    let mut command = quayctl();
+    command.args(["run", "-o", "json", "--run-id", "r", "-vv", "--config"]).arg(config.path());
+    command.arg("--kubeconfig").arg(kubeconfig.path());
+    let output = tokio::process::Command::from(command).output().await.unwrap();
+    serving.abort();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let ended =
+        Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
+    (ended, server)
+}
+
+async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let query = parts.uri.query().unwrap_or("").to_owned();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    server.requests.lock().unwrap().push(format!("{} {path}?{query}", parts.method));
+    if parts.method == "POST" && path == JOBS {
+        server.bodies.lock().unwrap().push(body.clone());
+        let turn = server.bodies.lock().unwrap().len() - 1;
+        let response = server.script[turn.min(server.script.len() - 1)](&body);
+        if response.status() == StatusCode::CREATED || response.headers().contains_key("x-kept-anyway") {
+            server.complete(body);
+        }
+        return response;
+    }
+    match (parts.method.as_str(), path.as_str()) {
+        ("GET", "/version") => axum::Json(json!({
+            "major": "1", "minor": "37", "gitVersion": "v1.37.2", "gitCommit": "", "gitTreeState": "",
+            "buildDate": "", "goVersion": "", "compiler": "", "platform": "",
+        }))
+        .into_response(),
+        ("GET", "/api/v1/nodes") => axum::Json(server.nodes.clone()).into_response(),
+        ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews") => {
+            let mut review = body;
+            review["status"] = json!({"allowed": true});
+            (StatusCode::CREATED, axum::Json(review)).into_response()
+        }
+        ("GET", _) if query.contains("watch=true") && path == JOBS => server.watch(),
+        ("GET", _) if query.contains("watch=true") => quiet(),
+        ("GET", path) if path.starts_with(&format!("{JOBS}/")) => {
+            let name = path.rsplit('/').next().unwrap();
+            match server.jobs.lock().unwrap().get(name) {
+                Some(job) => axum::Json(job.clone()).into_response(),
+                None => failure(404, "NotFound", "jobs.batch not found"),
+            }
+        }
+        ("GET", _) => axum::Json(json!({"metadata": {"resourceVersion": "1"}, "items": []})).into_response(),
+        ("PATCH", _) => axum::Json(json!({"metadata": {"name": "x"}})).into_response(),
+        _ => failure(404, "NotFound", "not scripted"),
+    }
+}
+
+impl Server {
+    /// Keeps the Job and lets it complete at once.
+    fn complete(&self, mut job: Value) {
+        job["metadata"]["uid"] = "u".into();
+        job["metadata"]["resourceVersion"] = "2".into();
+        job["status"] = json!({"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]});
+        let name = job["metadata"]["name"].as_str().unwrap().to_owned();
+        let event = json!({"type": "MODIFIED", "object": job}).to_string();
+        self.jobs.lock().unwrap().insert(name, job);
+        let _ = self.watches.send(event);
+    }
+
+    /// An open watch that tells of every Job kept from now on.
+    fn watch(&self) -> Response {
+        let events = futures::stream::unfold(self.watches.subscribe(), |mut events| async move {
+            let event = events.recv().await.ok()?;
+            Some((Ok::<_, std::io::Error>(format!("{event}\n")), events))
+        });
+        Body::from_stream(events).into_response()
+    }
+
+    fn posts(&self) -> usize {
+        self.bodies.lock().unwrap().len()
+    }
+}
+
+/// An open watch in which nothing happens.
+fn quiet() -> Response {
+    Body::from_stream(futures::stream::pending::<Result<String, std::io::Error>>()).into_response()
+}
+
+fn node(name: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "uid": format!("uid-{name}")},
+        "status": {
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "nodeInfo": {
+                "operatingSystem": "linux", "architecture": "amd64", "kubeletVersion": "v1.37.2",
+                "containerRuntimeVersion": "containerd://2.4.2",
+            },
+        },
+    })
+}
+
+fn created(job: &Value) -> Response {
+    (StatusCode::CREATED, axum::Json(job.clone())).into_response()
+}
+
+fn failure(code: u16, reason: &str, message: &str) -> Response {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
+        "message": message, "metadata": {},
+    });
+    (StatusCode::from_u16(code).unwrap(), axum::Json(status)).into_response()
+}
+
+fn first_node(ended: &Ended) -> Value {
+    ended.json()["groups"][0]["nodes"][0].clone()
+}
+
+#[tokio::test]
+async fn a_run_costs_one_post_a_node_and_six_requests_beside() {
+    let (ended, server) = run_against(40, vec![created], "").await;
+    ended.expect_code(0);
+    let requests = server.requests.lock().unwrap();
+    assert_eq!(server.posts(), 40);
+    assert_eq!(requests.len(), 40 + 6, "{requests:#?}");
+    let first_post = requests.iter().position(|r| r.starts_with("POST")).unwrap();
+    let watches = requests.iter().take(first_post).filter(|r| r.contains("watch=true")).count();
+    assert_eq!(watches, 2, "both watches are open before the first create: {requests:#?}");
+    let post = &requests[first_post];
+    assert!(
+        post.contains("fieldManager=quayctl-controller") && post.contains("fieldValidation=Strict"),
+        "{post}"
+    );
+}
+
+#[tokio::test]
+async fn a_create_that_failed_after_it_was_committed_is_adopted() {
+    fn committed_but_failed(_: &Value) -> Response {
+        let mut response = failure(500, "InternalError", "etcdserver: request timed out");
+        response.headers_mut().insert("x-kept-anyway", "yes".parse().unwrap());
+        response
+    }
+    fn taken(_: &Value) -> Response {
+        failure(409, "AlreadyExists", "jobs.batch already exists")
+    }
+    let (ended, server) = run_against(1, vec![committed_but_failed, taken], "").await;
+    assert_eq!(first_node(&ended.expect_code(0))["verdict"], "succeeded");
+    assert_eq!(server.posts(), 2);
+    let requests = server.requests.lock().unwrap();
+    let gets = requests.iter().filter(|r| r.starts_with(&format!("GET {JOBS}/"))).count();
+    assert_eq!(gets, 1, "one look at what is in the way: {requests:#?}");
+}
+
+#[tokio::test]
+async fn a_throttled_create_waits_as_it_was_asked_to() {
+    fn throttled(_: &Value) -> Response {
+        let mut status = json!({"kind": "Status", "status": "Failure", "code": 429, "reason": "TooManyRequests", "message": "slow down"});
+        status["details"] = json!({"retryAfterSeconds": 1});
+        (StatusCode::TOO_MANY_REQUESTS, axum::Json(status)).into_response()
+    }
+    let begun = std::time::Instant::now();
+    let (ended, server) = run_against(1, vec![throttled, created], "").await;
+    ended.expect_code(0);
+    assert_eq!(server.posts(), 2);
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn admissions_refusals_are_the_nodes_and_not_the_runs() {
+    fn quota(_: &Value) -> Response {
+        failure(
+            403,
+            "Forbidden",
+            "jobs.batch \"g\" is forbidden: exceeded quota: one, requested: count/jobs.batch=1",
+        )
+    }
+    fn webhook(_: &Value) -> Response {
+        failure(403, "Forbidden", "admission webhook \"w\" denied the request: no")
+    }
+    fn strict(_: &Value) -> Response {
+        failure(400, "BadRequest", "strict decoding error: unknown field \"spec.x\"")
+    }
+    for (script, reason, words) in [
+        (quota as fn(&Value) -> Response, "quota", "exceeded quota: one"),
+        (webhook, "forbidden", "denied the request: no"),
+        (strict, "api-error", "unknown field"),
+    ] {
+        let (ended, server) = run_against(2, vec![script, created], "concurrency = 1").await;
+        let ended = ended.expect_code(1);
+        let node = first_node(&ended);
+        assert_eq!(node["reason"], reason);
+        assert!(node["message"].as_str().unwrap().contains(words), "{node}");
+        assert_eq!(ended.json()["groups"][0]["counts"]["succeeded"], 1);
+        assert_eq!(server.posts(), 2);
+    }
+}
+
+#[tokio::test]
+async fn the_token_is_in_no_log_line_and_in_no_report() {
+    let (ended, _) = run_against(1, vec![created], "").await;
+    let ended = ended.expect_code(0);
+    assert!(!ended.stderr.contains("s3cr3t") && !ended.stdout.contains("s3cr3t"));
+    assert!(ended.stderr.contains("DEBUG"), "the log is verbose: {}", ended.stderr);
+}

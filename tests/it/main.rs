@@ -1,0 +1,22 @@
+//! All integration tests, as one binary: linking is what costs.
+//!
+//! * `cases`: golden folders below `tests/cases`, through the built binary.
+//! * `cli`: exit codes, help, what goes where.
+//! * `api`: exact wire behaviour, against a scripted API server.
+//! * `cluster`: claims about Kubernetes, against a real control plane (`tests/cluster`).
+//! * `shipped`: what the repository ships agrees with the code and with itself.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::disallowed_types,
+    reason = "a test that cannot go on panics, and tests touch the world"
+)]
+
+mod api;
+mod cases;
+mod cli;
+mod cluster;
+mod shipped;
+mod support;

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# What a reviewer should not have to say.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tests/prerequisites.sh rust go
+source tests/cache.sh
+
+deny="$cache/tools/cargo-deny-0.20.2"
+if [[ ! -x "$deny/bin/cargo-deny" ]]; then
+    echo "building cargo-deny, which takes some minutes once" >&2
+    cargo install --quiet --locked --root "$deny" cargo-deny@0.20.2
+fi
+
+step() { echo "lint: $*" >&2; "$@"; }
+step cargo fmt --check
+step cargo clippy --locked --quiet --all-targets -- -D warnings
+RUSTDOCFLAGS="-D warnings" step cargo doc --locked --quiet --no-deps --document-private-items
+step "$deny/bin/cargo-deny" --log-level error --locked check --hide-inclusion-graph bans licenses sources
+for module in tests/cluster tests/cluster/etcd tests/cluster/kwok; do
+    unformatted=$(cd "$module" && gofmt -l .)
+    [[ -z "$unformatted" ]] || { echo "gofmt: $module: $unformatted" >&2; exit 1; }
+done
+(cd tests/cluster && step go vet ./bed/... ./kube/...)

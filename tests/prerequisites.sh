@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Says what is missing on this machine and how to get it, before anything long begins.
+# Usage: prerequisites.sh [rust] [go]
+set -euo pipefail
+
+missing=()
+need() { # need COMMAND HOW
+    command -v "$1" >/dev/null || missing+=("$1: $2")
+}
+
+for what in "${@:-rust go}"; do
+    for part in $what; do
+        case "$part" in
+        rust)
+            need cargo "install rustup from https://rustup.rs, then open a new shell"
+            need cc "install a C compiler: apt-get install gcc libc6-dev, dnf install gcc, or xcode-select --install"
+            ;;
+        go)
+            need go "install Go 1.26 or newer from https://go.dev/dl"
+            if command -v go >/dev/null; then
+                version=$(GOTOOLCHAIN=local go env GOVERSION)
+                minor=$(sed -E 's/^go1\.([0-9]+).*/\1/' <<<"$version")
+                if [[ "$version" == go1.* && "$minor" -lt 26 ]]; then
+                    missing+=("go: found $version, 1.26 or newer is needed: install it from https://go.dev/dl")
+                fi
+            fi
+            ;;
+        esac
+    done
+done
+need sha256sum "install coreutils"
+
+if ((${#missing[@]})); then
+    echo "missing on this machine:" >&2
+    printf '  %s\n' "${missing[@]}" >&2
+    exit 1
+fi

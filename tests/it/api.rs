@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::support::{Ended, quayctl};
+use crate::support::{Ended, ended, quayctl};
 
 const JOBS: &str = "/apis/batch/v1/namespaces/pulls/jobs";
 
@@ -26,20 +26,21 @@ struct Server {
     requests: Mutex<Vec<String>>,
     bodies: Mutex<Vec<Value>>,
     jobs: Mutex<HashMap<String, Value>>,
-    watches: tokio::sync::broadcast::Sender<String>,
+    /// Every event so far. A watch begins after the list it continues, wherever that leaves it: as
+    /// with a real API server nothing that happened in between is lost.
+    events: tokio::sync::watch::Sender<Vec<String>>,
 }
 
 /// Starts a server with `nodes` ready nodes, runs the binary against it, and returns both.
 async fn run_against(nodes: usize, script: Script, more: &str) -> (Ended, Arc<Server>) {
     let nodes: Vec<Value> = (0..nodes).map(|n| node(&format!("node-{n}"))).collect();
-    let (watches, _) = tokio::sync::broadcast::channel(1024);
     let server = Arc::new(Server {
         script,
         nodes: json!({"kind": "NodeList", "metadata": {"resourceVersion": "1"}, "items": nodes}),
         requests: Mutex::default(),
         bodies: Mutex::default(),
         jobs: Mutex::default(),
-        watches,
+        events: tokio::sync::watch::Sender::default(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -60,11 +61,9 @@ async fn run_against(nodes: usize, script: Script, more: &str) -> (Ended, Arc<Se
     let mut command = quayctl();
     command.args(["run", "-o", "json", "--run-id", "r", "-vv", "--config"]).arg(config.path());
     command.arg("--kubeconfig").arg(kubeconfig.path());
-    let output = tokio::process::Command::from(command).output().await.unwrap();
+    let run = tokio::task::spawn_blocking(move || ended(&mut command));
+    let ended = run.await.unwrap();
     serving.abort();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let ended =
-        Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
     (ended, server)
 }
 
@@ -120,14 +119,15 @@ impl Server {
         let name = job["metadata"]["name"].as_str().unwrap().to_owned();
         let event = json!({"type": "MODIFIED", "object": job}).to_string();
         self.jobs.lock().unwrap().insert(name, job);
-        let _ = self.watches.send(event);
+        self.events.send_modify(|events| events.push(event));
     }
 
-    /// An open watch that tells of every Job kept from now on.
+    /// An open watch from the empty list on.
     fn watch(&self) -> Response {
-        let events = futures::stream::unfold(self.watches.subscribe(), |mut events| async move {
-            let event = events.recv().await.ok()?;
-            Some((Ok::<_, std::io::Error>(format!("{event}\n")), events))
+        let events = futures::stream::unfold((self.events.subscribe(), 0), |(mut events, told)| async move {
+            let new = events.wait_for(|events| events.len() > told).await.ok()?[told..].join("\n") + "\n";
+            let told = told + new.lines().count();
+            Some((Ok::<_, std::io::Error>(new), (events, told)))
         });
         Body::from_stream(events).into_response()
     }
@@ -179,8 +179,13 @@ async fn a_run_costs_one_post_a_node_and_six_requests_beside() {
     assert_eq!(server.posts(), 40);
     assert_eq!(requests.len(), 40 + 6, "{requests:#?}");
     let first_post = requests.iter().position(|r| r.starts_with("POST")).unwrap();
-    let watches = requests.iter().take(first_post).filter(|r| r.contains("watch=true")).count();
-    assert_eq!(watches, 2, "both watches are open before the first create: {requests:#?}");
+    let (watches, lists): (Vec<&String>, Vec<&String>) =
+        requests.iter().filter(|r| r.contains("labelSelector=")).partition(|r| r.contains("watch=true"));
+    let listed = |list: &&String| requests.iter().take(first_post).any(|request| request == *list);
+    assert!(lists.len() == 2 && lists.iter().all(listed), "lists before the first create: {requests:#?}");
+    let resumes =
+        |watch: &&String| watch.contains("resourceVersion=1&") || watch.ends_with("resourceVersion=1");
+    assert!(watches.len() == 2 && watches.iter().all(resumes), "watches go on from there: {requests:#?}");
     let post = &requests[first_post];
     assert!(
         post.contains("fieldManager=quayctl-controller") && post.contains("fieldValidation=Strict"),

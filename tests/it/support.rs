@@ -1,7 +1,9 @@
 //! What several of these tests need: the binary under test, run in a clean environment.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 pub mod bed;
 
@@ -21,9 +23,25 @@ pub struct Ended {
     pub stderr: String,
 }
 
+/// Nothing here runs for minutes: what does has hung, and is better said than waited for.
+pub const LIMIT: Duration = Duration::from_secs(240);
+
 /// Runs `command` to its end.
+#[track_caller]
 pub fn ended(command: &mut Command) -> Ended {
-    let Output { status, stdout, stderr } = command.output().expect("the command starts");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("the command starts");
+    let id = child.id().to_string();
+    let (over, waited) = mpsc::channel::<()>();
+    let watchdog = std::thread::spawn(move || {
+        let hung = waited.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
+        // The child is not reaped yet, so its number is still its own.
+        hung.then(|| Command::new("kill").args(["-KILL", &id]).status())
+    });
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("the command ends");
+    drop(over);
+    let killed = watchdog.join().expect("the watchdog ends").is_some();
+    assert!(!killed, "hung for {LIMIT:?}; stderr:\n{}", String::from_utf8_lossy(&stderr));
     let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
     Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
 }

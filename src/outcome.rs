@@ -4,11 +4,13 @@
 //! [`Evidence`] is fed with facts as watches deliver them, in any order and any number of times, and
 //! keeps what will be gone later: at its deadline a Job's pod is deleted with all it knew.
 
+pub use event::{Pull, PullFacts, Rejection};
 pub use evidence::{CarrierWitness, Decision, Evidence, ImageWitness};
 pub use facts::{ContainerFacts, JobFacts, PodFacts};
-pub use note::annotation_text;
+pub use note::{annotation_text, read_annotation};
 pub use reason::Reason;
 
+mod event;
 mod evidence;
 mod facts;
 mod note;
@@ -63,6 +65,15 @@ pub struct JobResult {
     /// When its Job was asked for; `None` where it never was.
     pub started_at: Option<jiff::Timestamp>,
     pub finished_at: Option<jiff::Timestamp>,
+    /// Set where a live Job of an earlier run did the work.
+    pub adopted: Option<Adopted>,
+}
+
+/// A Job of an earlier run that was taken over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adopted {
+    pub job: String,
+    pub run_id: String,
 }
 
 /// How a Job came to its end, or why nobody waits for that any longer.
@@ -80,6 +91,8 @@ pub enum Ending {
     EndedEarly,
     /// It outlasted its deadline and the time Kubernetes needs to say so.
     GaveUp,
+    /// The run's deadline passed while it was live.
+    RunOver,
     /// It could not be created.
     NotCreated(Failure),
     /// The run ended before its turn.

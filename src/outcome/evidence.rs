@@ -1,15 +1,20 @@
 //! What is known of one Job's images so far, and what follows from it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::reason::classify_pull;
-use super::{Ending, Failure, ImageOutcome, ImageState, JobOutcome, PodFacts, Reason, Verdict};
+use super::{
+    Ending, Failure, ImageOutcome, ImageState, JobOutcome, PodFacts, Pull, PullFacts, Reason, Rejection,
+    Verdict,
+};
 
 /// Which containers of the pod tell an image's fate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageWitness {
     /// The reference as written and as the kubelet may write it: how a message names the image.
     pub names: Vec<String>,
+    /// Every way to write just this image: how an event names it.
+    pub references: Vec<String>,
     /// Containers that run the image or mount it. Empty: nothing in the pod shows it.
     pub containers: Vec<String>,
     /// Those of them whose own image it is, so that their `imageID` is its digest.
@@ -29,20 +34,23 @@ pub struct CarrierWitness {
 pub struct Evidence {
     images: Vec<Image>,
     carrier: CarrierWitness,
-    /// Pods seen, by uid, that are not known to be gone.
-    pods: HashSet<String>,
+    /// Pods seen, by uid, that are not known to be gone; whether each can still do something.
+    pods: HashMap<String, bool>,
     pod_seen: bool,
     on_node: bool,
     unschedulable: Option<String>,
     pod_failure: Option<Failure>,
     carrier_failure: Option<Failure>,
+    rejection: Option<Rejection>,
+    node_failure: Option<Failure>,
 }
 
 /// What the evidence calls for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     Wait,
-    /// Nothing more can come of it: every image is decided, and at least one cannot be pulled.
+    /// Nothing more can come of it: every image is decided and at least one cannot be pulled, or no
+    /// pod can be made, or the node is gone.
     EndEarly,
 }
 
@@ -50,6 +58,7 @@ pub enum Decision {
 struct Image {
     witness: ImageWitness,
     proven: bool,
+    pull: Option<Pull>,
     digest: Option<String>,
     cause: Option<Failure>,
     /// The cause is permanent and was seen twice.
@@ -72,7 +81,7 @@ impl Evidence {
 
     /// Takes in a pod's state. Delivering the same state again changes nothing.
     pub fn observe_pod(&mut self, pod: &PodFacts) {
-        self.pods.insert(pod.uid.clone());
+        self.pods.insert(pod.uid.clone(), pod.on_node && !pod.terminating);
         self.pod_seen = true;
         self.on_node |= pod.on_node;
         self.unschedulable = pod.unschedulable.clone().filter(|_| !pod.on_node);
@@ -94,8 +103,55 @@ impl Evidence {
         self.pods.remove(uid);
     }
 
+    /// Takes in a `Pulled` event; true where it is about one of the images.
+    pub fn observe_pull(&mut self, pull: &PullFacts) -> bool {
+        let mut known = false;
+        for image in self.images.iter_mut().filter(|image| image.witness.references.contains(&pull.image)) {
+            image.proven = true;
+            // What was pulled once is present for the pod's next container.
+            image.pull = image.pull.or(pull.pulled);
+            known = true;
+        }
+        known
+    }
+
+    /// Takes in a `FailedCreate` event. A pod that was made after all is the better witness.
+    pub fn observe_rejection(&mut self, rejection: Rejection) {
+        if !self.pod_seen {
+            self.rejection = Some(rejection);
+        }
+    }
+
+    /// The Job's node is gone or does not answer.
+    pub fn observe_node(&mut self, failure: Option<Failure>) {
+        self.node_failure = failure;
+    }
+
+    /// Whether no pod of the Job can do anything at the moment: unscheduled, gone or on its way out.
+    pub fn is_lost(&self) -> bool {
+        !self.pods.values().any(|works| *works)
+    }
+
+    /// Whether nothing has been seen that would explain a failure.
+    pub fn lacks_cause(&self) -> bool {
+        let causes = [&self.pod_failure, &self.carrier_failure, &self.node_failure];
+        causes.iter().all(|cause| cause.is_none())
+            && self.rejection.is_none()
+            && self.images.iter().all(|image| image.cause.is_none())
+    }
+
+    /// Whether every image is there, so that the node has succeeded whatever its Job does later.
+    pub fn all_proven(&self) -> bool {
+        self.images.iter().all(|image| image.proven)
+    }
+
     /// Whether to go on waiting.
     pub fn decide(&self) -> Decision {
+        let no_pod = self.rejection.as_ref().is_some_and(|rejection| rejection.is_final && !self.pod_seen);
+        let node_gone = self.node_failure.as_ref().is_some_and(|failure| failure.reason == Reason::NodeGone);
+        if (no_pod || node_gone) && !self.all_proven() {
+            return Decision::EndEarly;
+        }
         let decided = self.images.iter().all(|image| image.proven || image.confirmed);
         match decided && self.images.iter().any(|image| image.confirmed && !image.proven) {
             true => Decision::EndEarly,
@@ -132,23 +188,34 @@ impl Evidence {
         let proven = image.proven || (*ended == Ending::Complete && !image.witness.containers.is_empty());
         let timed_out = match ended {
             Ending::Failed { reason, .. } => reason == "DeadlineExceeded",
-            Ending::GaveUp => true,
+            Ending::GaveUp | Ending::RunOver => true,
             _ => false,
         };
         let state = match &image.cause {
+            _ if proven && image.pull.is_some() => ImageState::Pulled,
             _ if proven => ImageState::Present,
-            _ if self.carrier_failure.is_some() => ImageState::Unknown,
+            _ if self.carrier_failure.is_some() || self.node_failure.is_some() => ImageState::Unknown,
             Some(cause) => ImageState::Failed(cause.clone()),
             None if timed_out && self.on_node && !image.witness.containers.is_empty() => ImageState::Failed(
                 Failure::new(Reason::DeadlineExceeded, "the image was not there when the deadline passed"),
             ),
             None => ImageState::Unknown,
         };
-        ImageOutcome { state, seconds: None, bytes: None, digest: image.digest.clone() }
+        let Pull { seconds, bytes } = image.pull.unwrap_or_default();
+        ImageOutcome { state, seconds, bytes, digest: image.digest.clone() }
     }
 
     fn failure_of_job(&self, ended: &Ending) -> Failure {
+        if let Ending::NotCreated(failure) = ended {
+            return failure.clone();
+        }
         if let Some(failure) = self.carrier_failure.as_ref().or(self.pod_failure.as_ref()) {
+            return failure.clone();
+        }
+        if let (Some(rejection), false) = (&self.rejection, self.pod_seen) {
+            return rejection.failure.clone();
+        }
+        if let Some(failure) = &self.node_failure {
             return failure.clone();
         }
         if let (Some(words), false) = (&self.unschedulable, self.on_node) {
@@ -161,6 +228,9 @@ impl Evidence {
             }
             Ending::Failed { .. } | Ending::GaveUp | Ending::EndedEarly | Ending::Complete => {
                 Failure::new(Reason::DeadlineExceeded, "the Job was not done when its deadline passed")
+            }
+            Ending::RunOver => {
+                Failure::new(Reason::DeadlineExceeded, "the Job was not done when the run's deadline passed")
             }
             Ending::JobDeleted => {
                 Failure::new(Reason::JobDeleted, "somebody deleted the Job while it was live")

@@ -17,6 +17,8 @@ pub struct PodFacts {
     pub uid: String,
     /// The scheduler has bound it to a node.
     pub on_node: bool,
+    /// Somebody has deleted it, and it is on its way out.
+    pub terminating: bool,
     /// The scheduler's words, where it found no place.
     pub unschedulable: Option<String>,
     /// Reason and message of a pod that failed as a whole: evicted, rejected by the kubelet.
@@ -58,7 +60,7 @@ impl JobFacts {
 }
 
 impl PodFacts {
-    pub fn new(uid: String, on_node: bool, status: &PodStatus) -> PodFacts {
+    pub fn new(uid: String, on_node: bool, terminating: bool, status: &PodStatus) -> PodFacts {
         let failed = (status.phase.as_deref() == Some("Failed"))
             .then(|| status.reason.clone().map(|reason| (reason, status.message.clone().unwrap_or_default())))
             .flatten();
@@ -71,7 +73,7 @@ impl PodFacts {
         let init = status.init_container_statuses.iter().flatten();
         let containers =
             init.chain(status.container_statuses.iter().flatten()).map(ContainerFacts::new).collect();
-        PodFacts { uid, on_node, unschedulable, failed, containers }
+        PodFacts { uid, on_node, terminating, unschedulable, failed, containers }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ImageState, JobOutcome, Verdict};
+use super::{Failure, ImageOutcome, ImageState, JobOutcome, Reason, Verdict};
 
 /// Annotations of an object may hold 256 KiB together; 4 KiB keep `kubectl describe` readable.
 const MAX_BYTES: usize = 4096;
@@ -32,6 +32,33 @@ pub fn annotation_text(outcome: &JobOutcome, references: impl Iterator<Item = St
     }
 }
 
+/// What [`annotation_text`] wrote, for the images `references` of the Job. An earlier process of the
+/// run judged the Job while its pod was there to be asked; images that did not fit are unknown.
+/// `None` for a text that is not ours.
+pub fn read_annotation(text: &str, references: impl Iterator<Item = String>) -> Option<JobOutcome> {
+    let note: Value = serde_json::from_str(text).ok()?;
+    let failure = |value: &Value| {
+        let reason = Reason::from_code(value["reason"].as_str()?)?;
+        Some(Failure::new(reason, value["message"].as_str().unwrap_or_default()))
+    };
+    if note["verdict"] != "failed" {
+        return None;
+    }
+    let verdict = Verdict::Failed(failure(&note)?);
+    let noted = note["images"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let state = |reference: String| {
+        let image = noted.iter().find(|image| image["reference"] == reference.as_str());
+        let state = match image.and_then(|image| image["state"].as_str()) {
+            Some("pulled") => Some(ImageState::Pulled),
+            Some("present") => Some(ImageState::Present),
+            Some("failed") => image.and_then(failure).map(ImageState::Failed),
+            _ => None,
+        };
+        ImageOutcome { state: state.unwrap_or(ImageState::Unknown), seconds: None, bytes: None, digest: None }
+    };
+    Some(JobOutcome { verdict, images: references.map(state).collect() })
+}
+
 fn image_note(reference: String, state: &ImageState) -> Value {
     match state {
         ImageState::Pulled => json!({"reference": reference, "state": "pulled"}),
@@ -46,7 +73,6 @@ fn image_note(reference: String, state: &ImageState) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{Failure, ImageOutcome, Reason};
 
     #[test]
     fn stays_within_its_bound_whatever_the_registry_says() {
@@ -63,5 +89,24 @@ mod tests {
         let note: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(note["reason"], "pull-failed");
         assert!(note["message"].as_str().unwrap().starts_with('"'));
+    }
+
+    #[test]
+    fn what_was_written_reads_back() {
+        let image = |state| ImageOutcome { state, seconds: None, bytes: None, digest: None };
+        let failure = Failure::new(Reason::ImageNotFound, "no \"x\"");
+        let states = [
+            ImageState::Present,
+            ImageState::Failed(failure.clone()),
+            ImageState::Unknown,
+            ImageState::Pulled,
+        ];
+        let outcome = JobOutcome { verdict: Verdict::Failed(failure), images: states.map(image).to_vec() };
+        let references = || ["a", "b", "c", "d"].map(str::to_owned).into_iter();
+        let text = annotation_text(&outcome, references());
+        assert_eq!(read_annotation(&text, references()), Some(outcome));
+        for foreign in ["", "{}", "[]", "{\"verdict\":\"failed\",\"reason\":\"new-one\"}"] {
+            assert_eq!(read_annotation(foreign, references()), None);
+        }
     }
 }

@@ -39,11 +39,51 @@ pub enum Reason {
     JobDeleted,
     JobFailed,
     NameTaken,
+    /// A later run had other content for the node and was told to replace.
+    Replaced,
     Forbidden,
     ApiError,
 }
 
 impl Reason {
+    /// Every reason.
+    const ALL: [Reason; 29] = [
+        Reason::ImageNotFound,
+        Reason::Unauthorized,
+        Reason::NoMatchingPlatform,
+        Reason::InvalidReference,
+        Reason::RegistryUnreachable,
+        Reason::Dns,
+        Reason::Tls,
+        Reason::RateLimited,
+        Reason::RegistryError,
+        Reason::UnsupportedManifest,
+        Reason::DiskFull,
+        Reason::Signature,
+        Reason::PullFailed,
+        Reason::PodFailed,
+        Reason::CarrierImageFailed,
+        Reason::DeadlineExceeded,
+        Reason::NotStarted,
+        Reason::Interrupted,
+        Reason::Unschedulable,
+        Reason::PodRejected,
+        Reason::Quota,
+        Reason::NodeGone,
+        Reason::NodeNotReady,
+        Reason::JobDeleted,
+        Reason::JobFailed,
+        Reason::NameTaken,
+        Reason::Replaced,
+        Reason::Forbidden,
+        Reason::ApiError,
+    ];
+
+    /// The reason with this code.
+    pub fn from_code(code: &str) -> Option<Reason> {
+        Reason::ALL.into_iter().find(|reason| reason.code() == code)
+    }
+
     /// The stable code that reports and annotations carry.
     pub fn code(self) -> &'static str {
         match self {
@@ -73,6 +113,7 @@ impl Reason {
             Reason::JobDeleted => "job-deleted",
             Reason::JobFailed => "job-failed",
             Reason::NameTaken => "name-taken",
+            Reason::Replaced => "replaced",
             Reason::Forbidden => "forbidden",
             Reason::ApiError => "api-error",
         }
@@ -199,6 +240,14 @@ pub fn classify_pull(reason: &str, message: &str) -> Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn codes_are_unique_and_read_back() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_code(reason.code()), Some(reason));
+        }
+        assert_eq!(Reason::from_code("nonsense"), None);
+    }
 
     #[test]
     fn words_of_runtimes_and_registries() {

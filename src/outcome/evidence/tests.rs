@@ -25,7 +25,12 @@ fn evidence(images: usize, runs: bool, carriers: Vec<String>) -> Evidence {
     let witnesses = names(images)
         .into_iter()
         .enumerate()
-        .map(|(i, name)| ImageWitness { names: vec![name], containers: vec![format!("image-{i}")], runs })
+        .map(|(i, name)| ImageWitness {
+            references: vec![format!("{name}:1")],
+            names: vec![name],
+            containers: vec![format!("image-{i}")],
+            runs,
+        })
         .collect();
     Evidence::new(witnesses, CarrierWitness { names: vec!["k8s.io/pause".into()], containers: carriers })
 }
@@ -281,4 +286,71 @@ fn a_job_that_never_was_says_why() {
     ] {
         assert_eq!(reason(&volumes(1).outcome(&ending)), Some(expected), "{ending:?}");
     }
+}
+
+fn pull_of(image: &str, pulled: Option<Pull>) -> PullFacts {
+    PullFacts { image: image.into(), pulled }
+}
+
+#[test]
+fn a_pulled_event_may_be_the_only_proof_at_a_deadline() {
+    // While the second image is pulled, the kubelet does not publish that the first one ran.
+    let mut evidence = helper(2);
+    evidence.observe_pod(&pod(vec![creating("image-0"), creating("image-1")]));
+    let pull = Pull { seconds: Some(0.25), bytes: Some(7) };
+    assert!(evidence.observe_pull(&pull_of("h.example/team/a:1", Some(pull))));
+    assert!(!evidence.observe_pull(&pull_of("h.example/team/a:12", Some(pull))), "another tag");
+    assert!(!evidence.observe_pull(&pull_of("k8s.io/pause", Some(pull))), "the carrier");
+    let JobOutcome { images, .. } = evidence.outcome(&deadline());
+    assert_eq!(
+        (&images[0].state, images[0].seconds, images[0].bytes),
+        (&ImageState::Pulled, Some(0.25), Some(7))
+    );
+    assert!(
+        matches!(&images[1].state, ImageState::Failed(failure) if failure.reason == Reason::DeadlineExceeded)
+    );
+}
+
+#[test]
+fn an_image_that_was_there_before_is_present() {
+    let mut evidence = volumes(1);
+    evidence.observe_pull(&pull_of("h.example/team/a:1", None));
+    assert_eq!(evidence.outcome(&deadline()).images[0].state, ImageState::Present);
+    assert_eq!(evidence.outcome(&deadline()).verdict, Verdict::Succeeded);
+}
+
+#[test]
+fn a_pod_that_admission_refuses_ends_the_node_at_once() {
+    let refused = Rejection::of_message("Error creating: pods \"g\" is forbidden: violates PodSecurity");
+    let quota = Rejection::of_message("Error creating: pods \"g\" is forbidden: exceeded quota: one");
+    let mut evidence = volumes(1);
+    evidence.observe_rejection(quota);
+    assert_eq!(evidence.decide(), Decision::Wait, "other pods may end");
+    evidence.observe_rejection(refused.clone());
+    assert_eq!(evidence.decide(), Decision::EndEarly);
+    let outcome = evidence.outcome(&Ending::EndedEarly);
+    assert_eq!(outcome.verdict, Verdict::Failed(refused.failure.clone()));
+    assert_eq!(outcome.images[0].state, ImageState::Unknown);
+
+    // An old event of a Job whose pod was made after all.
+    evidence.observe_pod(&pod(vec![ran("image-0")]));
+    evidence.observe_rejection(refused);
+    assert_eq!(evidence.decide(), Decision::Wait);
+    assert_eq!(evidence.outcome(&Ending::Complete).verdict, Verdict::Succeeded);
+}
+
+#[test]
+fn a_node_that_is_gone_is_the_reason_and_no_image_is_blamed() {
+    let mut evidence = volumes(2);
+    evidence.observe_pod(&pod(vec![creating("image-0"), creating("image-1")]));
+    assert!(!evidence.is_lost() && evidence.lacks_cause());
+    evidence.observe_pod_gone("p");
+    assert!(evidence.is_lost());
+    evidence.observe_node(Some(Failure::new(Reason::NodeNotReady, "Ready is Unknown")));
+    assert_eq!(evidence.decide(), Decision::Wait, "it may come back");
+    evidence.observe_node(Some(Failure::new(Reason::NodeGone, "the node was deleted")));
+    assert_eq!(evidence.decide(), Decision::EndEarly);
+    let outcome = evidence.outcome(&Ending::EndedEarly);
+    assert!(matches!(&outcome.verdict, Verdict::Failed(failure) if failure.reason == Reason::NodeGone));
+    assert!(outcome.images.iter().all(|image| image.state == ImageState::Unknown));
 }

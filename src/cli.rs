@@ -9,7 +9,8 @@ Exit codes:
   0  every planned node has every image
   1  some planned node has not
   2  usage, config or template wrong
-  3  cluster unreachable or access denied";
+  3  cluster unreachable or access denied
+  4  `plan --detailed-exitcode`: there is work to do";
 
 /// Put container images on the nodes of a Kubernetes cluster before anyone needs them
 ///
@@ -18,6 +19,9 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "quayctl-controller", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Cli {
+    /// Flags of the 2017 controller that were given, and have no effect.
+    #[arg(skip)]
+    pub outdated: Vec<String>,
     #[command(flatten)]
     pub global: GlobalArgs,
     #[command(subcommand)]
@@ -30,10 +34,37 @@ pub enum Command {
     Run(RunArgs),
     /// Print the Jobs of a run as a stream of YAML, without creating any
     Render(RenderArgs),
+    /// Say which node gets which Job, which is skipped and why, and how long it may take
+    Plan(PlanArgs),
+}
+
+/// Which part of the config is meant.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Selection {
+    /// Only this group; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    pub group: Vec<String>,
+    /// Only this node; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    pub node: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Create nothing: `client` prints the plan, `server` also lets the API server check every Job
+    #[arg(long, value_enum, value_name = "WHERE", conflicts_with_all = ["report", "replace", "cleanup"])]
+    pub dry_run: Option<DryRun>,
+    /// Exit with 1 also where a node is skipped or a selector matches nothing
+    #[arg(long)]
+    pub strict: bool,
+    /// End live Jobs of earlier runs that have other content, instead of waiting for them
+    #[arg(long)]
+    pub replace: bool,
+    /// Delete the run's finished Jobs once the report is made, instead of leaving them to their TTL
+    #[arg(long)]
+    pub cleanup: bool,
     /// What to print on stdout when the run is over
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
@@ -42,8 +73,31 @@ pub struct RunArgs {
     pub report: Option<PathBuf>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DryRun {
+    Client,
+    Server,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Plan from what `kubectl get nodes -o yaml` printed instead of asking a cluster; - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub nodes: Option<PathBuf>,
+    /// What to print on stdout
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Exit with 4 where there is work to do
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
 #[derive(Debug, Args)]
 pub struct RenderArgs {
+    #[command(flatten)]
+    pub selection: Selection,
     /// Plan from what `kubectl get nodes -o yaml` printed instead of asking a cluster; - is stdin
     #[arg(long, value_name = "FILE")]
     pub nodes: Option<PathBuf>,
@@ -118,6 +172,13 @@ pub enum LogFormat {
 impl Cli {
     /// Parses `args` (the program's name first). Where they name no command, `run` is meant.
     pub fn parse_args(args: Vec<std::ffi::OsString>) -> Result<Cli, clap::Error> {
+        let (outdated, args): (Vec<_>, Vec<_>) = args.into_iter().partition(|arg| is_outdated(arg));
+        let mut cli = Cli::parse_current(args)?;
+        cli.outdated = outdated.iter().map(|flag| flag.to_string_lossy().into_owned()).collect();
+        Ok(cli)
+    }
+
+    fn parse_current(args: Vec<std::ffi::OsString>) -> Result<Cli, clap::Error> {
         let error = match Cli::try_parse_from(&args) {
             Ok(cli) => return Ok(cli),
             Err(error) => error,
@@ -135,6 +196,18 @@ impl Cli {
         let mut with_run = args;
         with_run.insert(with_run.len().min(1), "run".into());
         Cli::try_parse_from(with_run)
+    }
+}
+
+/// glog's flags, which the manifests of 2017 give: clap would read `-logtostderr` as `-l -o …`.
+fn is_outdated(arg: &std::ffi::OsStr) -> bool {
+    let Some(flag) = arg.to_str().and_then(|text| text.strip_prefix('-')) else { return false };
+    let flag = flag.strip_prefix('-').unwrap_or(flag);
+    let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
+    match name {
+        "logtostderr" | "alsologtostderr" => true,
+        "v" => value.is_some_and(|level| !level.is_empty() && level.bytes().all(|b| b.is_ascii_digit())),
+        _ => false,
     }
 }
 
@@ -170,6 +243,15 @@ mod tests {
             let cli = parse(args).unwrap();
             assert!(matches!(cli.command, Command::Run(_)), "{args:?}");
         }
+    }
+
+    #[test]
+    fn the_flags_of_2017_are_taken_and_told() {
+        let cli = parse(&["-logtostderr", "-v=2", "--v=10", "-alsologtostderr=true", "-n", "pulls"]).unwrap();
+        assert_eq!(cli.outdated, ["-logtostderr", "-v=2", "--v=10", "-alsologtostderr=true"]);
+        assert!(matches!(cli.command, Command::Run(_)) && cli.global.verbose == 0);
+        let cli = parse(&["-v", "run", "-o", "json"]).unwrap();
+        assert!(cli.outdated.is_empty() && cli.global.verbose == 1);
     }
 
     #[test]

@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
+pub use duration::go_duration;
 pub use image_ref::ImageRef;
 pub use selector::NodeSelector;
-pub use template::{HELPER, IMAGE_VOLUME, Template, TemplateName, Templates};
+pub use template::{HELPER, IMAGE_VOLUME, QUAYCTL, Template, TemplateName, Templates};
 
 mod duration;
 mod environment;
@@ -38,6 +39,8 @@ pub struct Config {
     pub instance: String,
     /// Nodes with a live Job at the same time, over all groups.
     pub concurrency: NonZeroUsize,
+    /// A run ends by then; `None`: what `plan` computes. 1 s to 168 h.
+    pub run_deadline_seconds: Option<u32>,
     /// In file order; never empty.
     pub groups: Vec<Group>,
     /// The user's templates and the built-in ones, with their texts.

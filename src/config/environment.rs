@@ -31,8 +31,12 @@ const PREFIX: &str = "QUAYCTL_";
 const DEFAULTS: &str = "DEFAULTS__";
 
 /// Top-level keys that a variable may override.
-const TOP_LEVEL: [(&str, Kind); 3] =
-    [("namespace", Kind::Text), ("instance", Kind::Text), ("concurrency", Kind::Number)];
+const TOP_LEVEL: [(&str, Kind); 4] = [
+    ("namespace", Kind::Text),
+    ("instance", Kind::Text),
+    ("concurrency", Kind::Number),
+    ("run_deadline", Kind::Text),
+];
 
 /// Keys of `[defaults]` that a variable may override: all that may stand there.
 const GROUP_KEYS: [(&str, Kind); 12] = [
@@ -74,6 +78,15 @@ impl Layer {
     }
 }
 
+/// The group that `QUAY_IMAGES` makes, as the controller of 2017 understood it: images between
+/// semicolons, on every schedulable node. `None` where the variable is not set.
+pub fn quay_images(environment: &BTreeMap<String, String>) -> Option<Layer> {
+    let text = environment.get("QUAY_IMAGES").filter(|text| !text.trim().is_empty())?;
+    let images: Vec<&str> = text.split(';').map(str::trim).filter(|image| !image.is_empty()).collect();
+    let group = Dict::from([("name".to_owned(), "quay-images".into()), ("images".to_owned(), images.into())]);
+    Some(Layer::variable("QUAY_IMAGES", &["groups"], Value::from(vec![group])))
+}
+
 /// Values that stand below the file: what it says beats them.
 pub fn below(environment: &BTreeMap<String, String>) -> Vec<Layer> {
     let set = |name: &str| environment.get(name).filter(|value| !value.is_empty());
@@ -91,7 +104,8 @@ pub fn below(environment: &BTreeMap<String, String>) -> Vec<Layer> {
 
 /// Values that beat the file's, and what is to be warned about.
 pub fn above(environment: &BTreeMap<String, String>) -> (Vec<Layer>, Vec<Problem>) {
-    let mut layers = Vec::new();
+    let mut layers: Vec<Layer> =
+        environment.get("DEADLINE_SECONDS").and_then(|text| deadline_seconds(text)).into_iter().collect();
     let mut warnings = Vec::new();
     for (name, text) in environment {
         let Some(key) = name.strip_prefix(PREFIX).filter(|_| !text.is_empty()) else { continue };
@@ -110,6 +124,16 @@ pub fn above(environment: &BTreeMap<String, String>) -> (Vec<Layer>, Vec<Problem
         }
     }
     (layers, warnings)
+}
+
+/// The deadline of 2017, a bare number of seconds.
+fn deadline_seconds(text: &str) -> Option<Layer> {
+    let text = text.trim();
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    // Anything else is refused where durations are read, with the variable's name.
+    let duration = if is_number { format!("{text}s") } else { text.to_owned() };
+    let layer = || Layer::variable("DEADLINE_SECONDS", &["defaults", "deadline"], Value::from(duration));
+    (!text.is_empty()).then(layer)
 }
 
 /// Kubernetes injects variables for each Service of a namespace, and one named `quayctl-controller`
@@ -181,6 +205,16 @@ mod tests {
         assert_eq!(trees, expected.iter().collect::<Vec<_>>());
         assert_eq!(layers[3].name, "environment variable QUAYCTL_NAMESPACE");
         assert_eq!(warnings, []);
+    }
+
+    #[test]
+    fn the_variables_of_2017_make_a_group_and_a_deadline() {
+        let old = environment(&[("QUAY_IMAGES", " a:1 ;;b:2; "), ("DEADLINE_SECONDS", "600")]);
+        let group = quay_images(&old).unwrap().tree;
+        let images = group["groups"].as_array().unwrap()[0].as_dict().unwrap()["images"].clone();
+        assert_eq!(images, Value::from(vec!["a:1", "b:2"]));
+        assert_eq!(above(&old).0[0].tree, nested(&["defaults", "deadline"], Value::from("600s")));
+        assert_eq!(quay_images(&environment(&[("QUAY_IMAGES", " ")])), None);
     }
 
     #[test]

@@ -62,8 +62,9 @@ pub enum LoadError {
     NoFile,
     #[error("cannot read the config {path}: {cause}", path = path.display())]
     Unreadable { path: PathBuf, cause: String },
-    #[error("{count} in the config {path}", count = counted(problems.len()), path = path.display())]
+    #[error("{count} in {source}", count = counted(problems.len()), source = source_of(path))]
     Invalid {
+        /// Empty where there is no file, and the environment says all.
         path: PathBuf,
         problems: Vec<Problem>,
         /// Without what must not be shown.
@@ -99,7 +100,12 @@ pub fn read_input(path: &FsPath) -> Result<String, String> {
 
 /// Reads, layers and checks.
 pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
-    let (path, text) = read_config(sources.path.as_deref())?;
+    let quay_images = environment::quay_images(&sources.environment);
+    let (path, text) = match read_config(sources.path.as_deref()) {
+        // The interface of 2017 knew no file.
+        Err(LoadError::NoFile) if quay_images.is_some() => (PathBuf::new(), String::new()),
+        read => read?,
+    };
     let mut findings = Findings::default();
     let tree = match toml::from_str::<Dict>(&text) {
         Ok(tree) => tree,
@@ -109,7 +115,12 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
         }
     };
     let (above, mut warnings) = environment::above(&sources.environment);
-    let figment = layered(&path, tree, environment::below(&sources.environment), above, &sources.flags);
+    let below = environment::below(&sources.environment);
+    let mut figment = layered(&path, tree, below, above, &sources.flags);
+    if let Some(layer) = quay_images {
+        // Beside the file's groups, not instead of them.
+        figment = figment.admerge(layer);
+    }
     let tree = merged(&figment);
 
     let tables = validate::template_tables(&tree, &mut findings);
@@ -318,6 +329,13 @@ fn redacted(text: &str, findings: &Findings) -> String {
         }
     }
     shown
+}
+
+fn source_of(path: &FsPath) -> String {
+    match path.as_os_str().is_empty() {
+        true => "the environment".to_owned(),
+        false => format!("the config {}", path.display()),
+    }
 }
 
 fn counted(problems: usize) -> String {

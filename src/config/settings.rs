@@ -186,7 +186,8 @@ fn selector(text: &str, path: &Path, findings: &mut Findings) -> Option<NodeSele
     }
 }
 
-fn seconds(text: &str, path: &Path, shortest: u64, findings: &mut Findings) -> Option<u32> {
+/// `text` as a duration in whole seconds.
+pub fn seconds(text: &str, path: &Path, shortest: u64, findings: &mut Findings) -> Option<u32> {
     let help = format!(
         "as `90s`, `5m` or `1h30m`, from {} to {}",
         go_duration(shortest),
@@ -231,12 +232,13 @@ fn template(
         "auto" => TemplateName::Auto,
         "image-volume" => TemplateName::ImageVolume,
         "helper" => TemplateName::Helper,
+        "quayctl" => TemplateName::Quayctl,
         user_defined if user.contains(user_defined) => TemplateName::User(user_defined.to_owned()),
         other => {
             let known = BUILT_IN_NAMES.iter().copied().chain(user.iter().copied());
             let help = match closest(other, known) {
                 Some(known) => format!("did you mean `{known}`?"),
-                None => format!("use auto, image-volume or helper, or define [templates.{other}]"),
+                None => format!("use auto, image-volume, helper or quayctl, or define [templates.{other}]"),
             };
             findings.error("missing-template", &path, format!("there is no template {other:?}"), help);
             return None;

@@ -10,6 +10,8 @@ pub enum TemplateName {
     Auto,
     ImageVolume,
     Helper,
+    /// The pod of 2017.
+    Quayctl,
     /// A `[templates.NAME]` of the file.
     User(String),
 }
@@ -36,6 +38,8 @@ pub struct Template {
 pub const IMAGE_VOLUME: &str = include_str!("../../templates/image-volume.yaml.hbs");
 /// Text of the built-in template `helper`.
 pub const HELPER: &str = include_str!("../../templates/helper.yaml.hbs");
+/// Text of the built-in template `quayctl`.
+pub const QUAYCTL: &str = include_str!("../../templates/quayctl.yaml.hbs");
 /// Names that a file cannot define.
 pub const BUILT_IN_NAMES: &[&str] = &["auto", "image-volume", "helper", "quayctl"];
 
@@ -46,6 +50,7 @@ impl TemplateName {
             TemplateName::Auto => "auto",
             TemplateName::ImageVolume => "image-volume",
             TemplateName::Helper => "helper",
+            TemplateName::Quayctl => "quayctl",
             TemplateName::User(name) => name,
         }
     }

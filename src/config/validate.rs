@@ -99,6 +99,9 @@ pub fn validate(
     let instance =
         root.string("instance", findings).and_then(|(text, path)| label(text, &path, "instance", findings));
     let concurrency = root.take("concurrency").and_then(|(value, path)| at_least_one(value, &path, findings));
+    let run_deadline_seconds = root
+        .string("run_deadline", findings)
+        .and_then(|(text, path)| super::settings::seconds(text, &path, 1, findings));
     let defaults = match root.table("defaults", findings) {
         Some(mut table) => {
             let settings = Settings::read(&mut table, &user, findings);
@@ -112,9 +115,7 @@ pub fn validate(
     };
     root.take("templates");
     let groups = groups(&mut root, &defaults, &user, template_tables, findings);
-    root.finish(findings, |key| {
-        (key == "run_deadline").then(|| "this version has no `run_deadline` yet; remove it".to_owned())
-    });
+    root.finish(findings, |_| None);
     if findings.has_errors() {
         return None;
     }
@@ -122,6 +123,7 @@ pub fn validate(
         namespace,
         instance: instance.unwrap_or_else(|| "default".to_owned()),
         concurrency: concurrency.or(NonZeroUsize::new(DEFAULT_CONCURRENCY))?,
+        run_deadline_seconds,
         groups,
         templates,
         hash: String::new(),
@@ -320,7 +322,8 @@ pub fn at_least_one(value: &Value, path: &Path, findings: &mut Findings) -> Opti
 
 /// SHA-256 of the effective config as JSON, whose keys serde_json keeps sorted.
 fn hash(config: &Config) -> String {
-    let Config { namespace, instance, concurrency, groups, templates, hash: _ } = config;
+    let Config { namespace, instance, concurrency, run_deadline_seconds, groups, templates, hash: _ } =
+        config;
     let groups: Vec<serde_json::Value> = groups.iter().map(group_json).collect();
     let texts = |templates: &BTreeMap<String, super::Template>| -> BTreeMap<String, String> {
         templates.iter().map(|(name, template)| (name.clone(), template.text.clone())).collect()
@@ -329,6 +332,7 @@ fn hash(config: &Config) -> String {
         "namespace": namespace,
         "instance": instance,
         "concurrency": concurrency,
+        "run_deadline": run_deadline_seconds,
         "groups": groups,
         "templates": texts(&templates.user),
         "partials": texts(&templates.partials),

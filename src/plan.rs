@@ -10,13 +10,16 @@ use std::sync::Arc;
 pub use node::{Node, Taint};
 pub use queue::{JobIndex, Queue};
 
-use crate::config::{Config, Group, Limit, TemplateName, sha256_hex};
+use crate::config::{Config, Group, Limit, TemplateName, go_duration, sha256_hex};
 
 mod content;
 mod eligibility;
 mod name;
 pub mod node;
 mod queue;
+
+/// What a run may take beside its Jobs: listing nodes, and Jobs that end late.
+pub const RUN_MARGIN_SECONDS: u64 = 60;
 
 /// Who a run is, in names and labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +34,9 @@ pub struct RunIdentity {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     pub identity: Arc<RunIdentity>,
+    /// A run of this plan ends by then: as configured, else the sum over groups of
+    /// ⌈nodes ÷ limit⌉ × deadline, plus [`RUN_MARGIN_SECONDS`].
+    pub run_deadline_seconds: u64,
     pub groups: Vec<PlannedGroup>,
 }
 
@@ -65,6 +71,7 @@ pub struct PlannedJob {
 pub enum TemplateChoice {
     ImageVolume,
     Helper,
+    Quayctl,
     User(String),
 }
 
@@ -94,12 +101,24 @@ pub struct RunId(String);
 pub fn plan(config: &Config, nodes: Vec<Node>, identity: RunIdentity) -> Plan {
     let nodes: Vec<Arc<Node>> = nodes.into_iter().map(Arc::new).collect();
     let identity = Arc::new(identity);
-    let groups = config
+    let groups: Vec<PlannedGroup> = config
         .groups
         .iter()
         .map(|group| plan_group(config, Arc::new(group.clone()), &nodes, &identity))
         .collect();
-    Plan { identity, groups }
+    let run_deadline_seconds = match config.run_deadline_seconds {
+        Some(seconds) => seconds.into(),
+        None => groups.iter().map(PlannedGroup::longest_seconds).sum::<u64>() + RUN_MARGIN_SECONDS,
+    };
+    Plan { identity, run_deadline_seconds, groups }
+}
+
+impl PlannedGroup {
+    /// How long the group takes where each of its Jobs takes as long as it may.
+    fn longest_seconds(&self) -> u64 {
+        let rounds = self.jobs.len().div_ceil(self.limit) as u64;
+        rounds.saturating_mul(self.group.deadline_seconds.into())
+    }
 }
 
 impl Plan {
@@ -115,6 +134,11 @@ impl Plan {
             let jobs = planned.jobs.iter().enumerate();
             jobs.map(move |(job, planned)| (JobIndex { group, job }, planned))
         })
+    }
+
+    /// [`Plan::run_deadline_seconds`] in Go's form, as a config writes it.
+    pub fn run_deadline(&self) -> String {
+        go_duration(self.run_deadline_seconds)
     }
 
     /// Where this run's Jobs live, each namespace once.
@@ -220,6 +244,7 @@ impl TemplateChoice {
         match template {
             TemplateName::ImageVolume => TemplateChoice::ImageVolume,
             TemplateName::Helper => TemplateChoice::Helper,
+            TemplateName::Quayctl => TemplateChoice::Quayctl,
             TemplateName::User(name) => TemplateChoice::User(name.clone()),
             TemplateName::Auto if node.mounts_image_volumes() => TemplateChoice::ImageVolume,
             TemplateName::Auto => TemplateChoice::Helper,
@@ -231,6 +256,7 @@ impl TemplateChoice {
         match self {
             TemplateChoice::ImageVolume => "image-volume",
             TemplateChoice::Helper => "helper",
+            TemplateChoice::Quayctl => "quayctl",
             TemplateChoice::User(name) => name,
         }
     }

@@ -84,6 +84,7 @@ impl Renderer {
         let built_in = [
             (TemplateChoice::ImageVolume, crate::config::IMAGE_VOLUME),
             (TemplateChoice::Helper, crate::config::HELPER),
+            (TemplateChoice::Quayctl, crate::config::QUAYCTL),
         ];
         let mut texts: BTreeMap<String, &str> = BTreeMap::new();
         for (name, template) in templates.partials.iter().chain(&templates.user) {
@@ -191,6 +192,7 @@ fn registered_name(choice: &TemplateChoice) -> String {
     match choice {
         TemplateChoice::ImageVolume => "built-in image-volume".into(),
         TemplateChoice::Helper => "built-in helper".into(),
+        TemplateChoice::Quayctl => "built-in quayctl".into(),
         TemplateChoice::User(name) => name.clone(),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{Group, HELPER, IMAGE_VOLUME, TemplateName, Templates, sha256_hex};
+use crate::config::{Group, HELPER, IMAGE_VOLUME, QUAYCTL, TemplateName, Templates, sha256_hex};
 
 /// SHA-256, 64 lower-case hex digits, over what decides which bytes reach the node and how: images
 /// in order, pull policy, pull secrets, service account, carrier image, template and values. Not
@@ -30,6 +30,7 @@ fn template_texts(template: &TemplateName, templates: &Templates) -> Value {
         TemplateName::Auto => json!([IMAGE_VOLUME, HELPER]),
         TemplateName::ImageVolume => json!([IMAGE_VOLUME]),
         TemplateName::Helper => json!([HELPER]),
+        TemplateName::Quayctl => json!([QUAYCTL]),
         TemplateName::User(name) => json!(templates.texts_of(name)),
     }
 }

@@ -35,6 +35,11 @@ pub fn skip_reason(group: &Group, node: &Node) -> Option<(SkipReason, String)> {
         let message = format!("no built-in template runs on {platform}: they need linux on amd64 or arm64");
         return Some((SkipReason::UnsupportedPlatform, message));
     }
+    if group.template == TemplateName::Quayctl && !node.container_runtime.starts_with("docker://") {
+        let message =
+            format!("the template quayctl needs Docker, and the node runs {}", node.container_runtime);
+        return Some((SkipReason::UnsupportedPlatform, message));
+    }
     None
 }
 

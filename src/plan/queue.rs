@@ -20,11 +20,11 @@ pub struct JobIndex {
 #[derive(Debug)]
 pub struct Queue {
     concurrency: usize,
+    /// Slots taken: our own Jobs, and live ones of earlier runs.
     out: usize,
     waiting: usize,
     groups: Vec<GroupTurns>,
-    /// Per node its Jobs in file order; the first one is ready or out.
-    nodes: HashMap<String, VecDeque<JobIndex>>,
+    nodes: HashMap<String, NodeTurns>,
 }
 
 #[derive(Debug)]
@@ -35,19 +35,28 @@ struct GroupTurns {
     ready: BTreeSet<JobIndex>,
 }
 
+/// One node's Jobs that have not been started, in file order. The first is ready where nothing holds
+/// the node.
+#[derive(Debug, Default)]
+struct NodeTurns {
+    waiting: VecDeque<JobIndex>,
+    /// Live Jobs on the node.
+    holders: usize,
+}
+
 impl Queue {
     pub fn new(plan: &Plan, concurrency: usize) -> Queue {
         let mut groups: Vec<GroupTurns> = Vec::with_capacity(plan.groups.len());
-        let mut nodes: HashMap<String, VecDeque<JobIndex>> = HashMap::new();
+        let mut nodes: HashMap<String, NodeTurns> = HashMap::new();
         for (group, planned) in plan.groups.iter().enumerate() {
             let mut ready = BTreeSet::new();
             for (job, PlannedJob { node, .. }) in planned.jobs.iter().enumerate() {
                 let index = JobIndex { group, job };
                 let turns = nodes.entry(node.name.clone()).or_default();
-                if turns.is_empty() {
+                if turns.waiting.is_empty() {
                     ready.insert(index);
                 }
-                turns.push_back(index);
+                turns.waiting.push_back(index);
             }
             groups.push(GroupTurns { limit: planned.limit, out: 0, ready });
         }
@@ -57,33 +66,62 @@ impl Queue {
 
     /// The next Job to start, if the limits leave room for one. Its slot stays taken until
     /// [`Queue::give_back`].
-    pub fn take(&mut self) -> Option<JobIndex> {
+    pub fn take(&mut self, plan: &Plan) -> Option<JobIndex> {
         if self.out >= self.concurrency {
             return None;
         }
-        let group = self.groups.iter_mut().find(|g| g.out < g.limit && !g.ready.is_empty())?;
-        let index = group.ready.pop_first()?;
-        group.out += 1;
-        self.out += 1;
-        self.waiting -= 1;
+        let group = self.groups.iter().find(|g| g.out < g.limit && !g.ready.is_empty())?;
+        let index = *group.ready.first()?;
+        self.start(index, &plan.job(index).node.name);
         Some(index)
     }
 
-    /// Frees the slot of a Job that [`Queue::take`] returned, and lets its node's next group have
-    /// its turn.
+    /// Takes the slot of a certain waiting Job, whatever the limits: it is live already.
+    pub fn adopt(&mut self, index: JobIndex, node: &str) {
+        self.start(index, node);
+    }
+
+    /// Frees the slot of a Job that [`Queue::take`] returned or [`Queue::adopt`] took, and lets its
+    /// node's next group have its turn.
     pub fn give_back(&mut self, index: JobIndex, node: &str) {
-        self.out -= 1;
         self.groups[index.group].out -= 1;
-        let Some(turns) = self.nodes.get_mut(node) else { return };
-        turns.pop_front();
-        if let Some(next) = turns.front() {
-            self.groups[next.group].ready.insert(*next);
+        self.release(node);
+    }
+
+    /// A live Job of another run is on `node`: it takes a slot, and nothing of ours starts there.
+    pub fn occupy(&mut self, node: &str) {
+        self.out += 1;
+        let turns = self.nodes.entry(node.to_owned()).or_default();
+        turns.holders += 1;
+        if let Some(front) = turns.waiting.front() {
+            self.groups[front.group].ready.remove(front);
         }
     }
 
-    /// Whether Jobs are left that no [`Queue::take`] has returned.
+    /// Undoes one [`Queue::occupy`].
+    pub fn release(&mut self, node: &str) {
+        self.out -= 1;
+        let Some(turns) = self.nodes.get_mut(node) else { return };
+        turns.holders -= 1;
+        if let (0, Some(front)) = (turns.holders, turns.waiting.front()) {
+            self.groups[front.group].ready.insert(*front);
+        }
+    }
+
+    /// Whether Jobs are left that have not been started.
     pub fn has_waiting(&self) -> bool {
         self.waiting > 0
+    }
+
+    fn start(&mut self, index: JobIndex, node: &str) {
+        // Before it leaves the node's list: its first one, whose turn it may be no longer, is known
+        // by standing there.
+        self.occupy(node);
+        if let Some(turns) = self.nodes.get_mut(node) {
+            turns.waiting.retain(|waiting| *waiting != index);
+        }
+        self.groups[index.group].out += 1;
+        self.waiting -= 1;
     }
 }
 
@@ -119,12 +157,12 @@ mod tests {
     fn a_node_takes_its_groups_one_after_another_in_file_order() {
         let plan = planned(&[(1, None), (1, None)]);
         let mut queue = Queue::new(&plan, 20);
-        let first = queue.take().unwrap();
+        let first = queue.take(&plan).unwrap();
         assert_eq!(first, JobIndex { group: 0, job: 0 });
-        assert_eq!(queue.take(), None, "the node is busy");
+        assert_eq!(queue.take(&plan), None, "the node is busy");
         assert!(queue.has_waiting());
         queue.give_back(first, "n0");
-        assert_eq!(queue.take(), Some(JobIndex { group: 1, job: 0 }));
+        assert_eq!(queue.take(&plan), Some(JobIndex { group: 1, job: 0 }));
         assert!(!queue.has_waiting());
     }
 
@@ -132,12 +170,47 @@ mod tests {
     fn a_group_at_its_limit_lets_the_next_one_use_the_free_slots() {
         let plan = planned(&[(3, Some(1)), (3, None)]);
         let mut queue = Queue::new(&plan, 20);
-        let taken: Vec<_> = std::iter::from_fn(|| queue.take()).collect();
+        let taken: Vec<_> = std::iter::from_fn(|| queue.take(&plan)).collect();
         // Group 1 waits for the nodes until group 0 had its turn there: nothing more may start.
         assert_eq!(taken, [JobIndex { group: 0, job: 0 }]);
         queue.give_back(taken[0], "n0");
-        let taken: Vec<_> = std::iter::from_fn(|| queue.take()).collect();
+        let taken: Vec<_> = std::iter::from_fn(|| queue.take(&plan)).collect();
         assert_eq!(taken, [JobIndex { group: 0, job: 1 }, JobIndex { group: 1, job: 0 }]);
+    }
+
+    #[test]
+    fn a_live_job_of_an_earlier_run_holds_its_node_and_a_slot() {
+        let plan = planned(&[(3, None)]);
+        let mut queue = Queue::new(&plan, 2);
+        queue.occupy("n0");
+        assert_eq!(queue.take(&plan), Some(JobIndex { group: 0, job: 1 }), "n0 is held");
+        assert_eq!(queue.take(&plan), None, "two live Jobs are all that may be");
+        queue.release("n0");
+        assert_eq!(queue.take(&plan), Some(JobIndex { group: 0, job: 0 }));
+        queue.occupy("n0");
+        queue.give_back(JobIndex { group: 0, job: 0 }, "n0");
+        queue.release("n0");
+        queue.occupy("elsewhere");
+        queue.release("elsewhere");
+        assert_eq!(queue.take(&plan), Some(JobIndex { group: 0, job: 2 }));
+        assert!(!queue.has_waiting());
+    }
+
+    #[test]
+    fn an_adopted_job_is_out_whosever_turn_it_was() {
+        let plan = planned(&[(2, None), (2, None)]);
+        let mut queue = Queue::new(&plan, 20);
+        // The second group's Job on n0 is live already.
+        queue.adopt(JobIndex { group: 1, job: 0 }, "n0");
+        assert_eq!(queue.take(&plan), Some(JobIndex { group: 0, job: 1 }), "n0 is busy");
+        assert_eq!(queue.take(&plan), None);
+        queue.give_back(JobIndex { group: 1, job: 0 }, "n0");
+        assert_eq!(queue.take(&plan), Some(JobIndex { group: 0, job: 0 }));
+        queue.give_back(JobIndex { group: 0, job: 0 }, "n0");
+        assert_eq!(queue.take(&plan), None, "nothing is left for n0");
+        queue.give_back(JobIndex { group: 0, job: 1 }, "n1");
+        assert_eq!(queue.take(&plan), Some(JobIndex { group: 1, job: 1 }));
+        assert!(!queue.has_waiting());
     }
 
     proptest! {
@@ -152,7 +225,7 @@ mod tests {
             let mut out: Vec<JobIndex> = Vec::new();
             let mut done = Vec::new();
             for pick in finish {
-                while let Some(index) = queue.take() {
+                while let Some(index) = queue.take(&plan) {
                     out.push(index);
                 }
                 prop_assert!(out.len() <= concurrency);

@@ -11,6 +11,7 @@ pub fn config(groups: Vec<Group>) -> Config {
         namespace: None,
         instance: "default".into(),
         concurrency: NonZeroUsize::new(20).unwrap(),
+        run_deadline_seconds: None,
         groups,
         templates: Templates::default(),
         hash: String::new(),

@@ -17,7 +17,9 @@ pub(super) fn carrier_image(job: &PlannedJob) -> Result<String, RenderError> {
     match (&job.group.carrier_image, &job.template) {
         (Some(image), _) => Ok(image.to_string()),
         (None, TemplateChoice::Helper) => Err(RenderError::NoCarrierImage { group: job.group.name.clone() }),
-        (None, TemplateChoice::ImageVolume | TemplateChoice::User(_)) => Ok(DEFAULT_CARRIER_IMAGE.to_owned()),
+        (None, TemplateChoice::ImageVolume | TemplateChoice::Quayctl | TemplateChoice::User(_)) => {
+            Ok(DEFAULT_CARRIER_IMAGE.to_owned())
+        }
     }
 }
 

@@ -40,6 +40,7 @@ impl Renderer {
                 vec![TemplateChoice::ImageVolume]
             }
             (TemplateName::Helper, _) => vec![TemplateChoice::Helper],
+            (TemplateName::Quayctl, _) => vec![TemplateChoice::Quayctl],
             (TemplateName::Auto, Some(_)) => {
                 vec![TemplateChoice::ImageVolume, TemplateChoice::Helper]
             }

@@ -2,17 +2,21 @@
 //!
 //! It lists nodes, creates Jobs, watches them and their pods, and ends the ones that cannot
 //! succeed. What the answers mean is `outcome`'s to say, what is created `plan`'s and `render`'s.
-//! It never reads a Secret, never deletes, and never changes an object without both of our labels.
+//! It never reads a Secret, never deletes unless told to clean up, and never changes an object without
+//! both of our labels.
 #![expect(clippy::disallowed_types, reason = "this is the room")]
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use kube::Client;
 
-pub use connect::ConnectOptions;
+pub use apply::{ApplyError, Mode};
+pub use connect::{ConnectOptions, default_namespace};
 pub use error::ClusterError;
 pub use wait::{JobResults, RunEnd, RunInputs, Step};
-pub use watch::Watches;
+pub use watch::{JobKey, Watches};
 
 mod apply;
 mod connect;
@@ -38,4 +42,5 @@ pub struct Cluster {
     pub server: String,
     /// `v1.37.2`.
     pub version: String,
+    throttled: Arc<AtomicU64>,
 }

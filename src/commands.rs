@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use thiserror::Error;
 
-use crate::cli::{Cli, Command, GlobalArgs};
+use crate::cli::{Cli, Command, GlobalArgs, Selection};
 use crate::cluster::{ClusterError, ConnectOptions};
 use crate::config::load::{self, LoadError, Loaded, Overrides, Sources};
 use crate::config::{Config, Group, TemplateName};
@@ -14,8 +14,10 @@ use crate::plan::RunId;
 use crate::render::{Probe, RenderError, Renderer, TemplateError};
 use crate::telemetry;
 
+mod plan;
 mod render;
 mod run;
+mod selection;
 mod signals;
 
 /// Every planned node has every image.
@@ -26,6 +28,8 @@ pub const FAILURE: u8 = 1;
 pub const USAGE: u8 = 2;
 /// Cluster unreachable or access denied.
 pub const NO_CLUSTER: u8 = 3;
+/// `plan --detailed-exitcode`: there is work to do.
+pub const WORK_TO_DO: u8 = 4;
 
 /// Why a command ended without doing its work.
 #[derive(Debug, Error)]
@@ -74,8 +78,11 @@ fn one_a_line(errors: &[TemplateError]) -> String {
 
 /// Does what `cli` asks for, and returns the exit code.
 pub fn execute(cli: Cli) -> Result<u8, CommandError> {
-    let Cli { global, command } = cli;
+    let Cli { outdated, global, command } = cli;
     telemetry::init(&global).map_err(CommandError::Usage)?;
+    for flag in outdated {
+        tracing::warn!("{flag} has no effect: logs go to stderr, -v and --log say how much; remove it");
+    }
     // One thread: the work is waiting, and a run of 5,000 nodes costs a few seconds of CPU.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -84,11 +91,12 @@ pub fn execute(cli: Cli) -> Result<u8, CommandError> {
     match command {
         Command::Run(args) => runtime.block_on(run::run(&global, &args)),
         Command::Render(args) => runtime.block_on(render::render(&global, &args)),
+        Command::Plan(args) => runtime.block_on(plan::plan(&global, &args)),
     }
 }
 
 /// Reads the config that the command line asks for, and shows its warnings.
-fn load_config(global: &GlobalArgs) -> Result<Loaded, CommandError> {
+fn load_config(global: &GlobalArgs, selection: &Selection) -> Result<Loaded, CommandError> {
     let sources = Sources {
         path: global.config.clone(),
         flags: Overrides { namespace: global.namespace.clone(), instance: global.instance.clone() },
@@ -97,10 +105,11 @@ fn load_config(global: &GlobalArgs) -> Result<Loaded, CommandError> {
     let shown = |error: LoadError| {
         CommandError::Config(error.shown(telemetry::use_color(global.color, &io::stderr())))
     };
-    let loaded = load::load(&sources).map_err(shown)?;
+    let mut loaded = load::load(&sources).map_err(shown)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    selection::narrow_groups(&mut loaded.config, selection)?;
     Ok(loaded)
 }
 

@@ -9,8 +9,11 @@ use crate::outcome::{ImageOutcome, ImageState, JobResult, Reason, Verdict};
 use crate::plan::{Plan, PlannedGroup, PlannedJob, SkipReason, Skipped};
 
 mod json;
+mod plan;
 mod summary;
 mod table;
+
+pub use plan::{PlanReport, Refusal};
 
 /// The whole report; unknown values are null.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -94,13 +97,17 @@ pub struct RunFacts {
     pub config_hash: String,
     pub started_at: Timestamp,
     pub finished_at: Timestamp,
+    /// How often the API server asked us to slow down.
+    pub throttled: u64,
+    /// A skipped node, or a selector that matches nothing, counts against the run.
+    pub strict: bool,
 }
 
 impl RunReport {
     /// Puts a plan and what became of it together. `ended_by` is the exit code of a run that a signal
     /// or a lost cluster has ended; without one the nodes decide.
     pub fn new(plan: &Plan, results: &[Vec<JobResult>], facts: RunFacts, ended_by: Option<u8>) -> RunReport {
-        let RunFacts { run_id, instance, config_hash, started_at, finished_at } = facts;
+        let RunFacts { run_id, instance, config_hash, started_at, finished_at, throttled, strict } = facts;
         let groups: Vec<GroupReport> = plan
             .groups
             .iter()
@@ -108,7 +115,9 @@ impl RunReport {
             .map(|(group, results)| GroupReport::new(group, results))
             .collect();
         let any_failed = groups.iter().any(|group| group.counts.failed > 0);
-        let exit_code = ended_by.unwrap_or(u8::from(any_failed));
+        let left_out = |group: &GroupReport| group.counts.skipped > 0 || group.nodes.is_empty();
+        let too_few = strict && groups.iter().any(left_out);
+        let exit_code = ended_by.unwrap_or(u8::from(any_failed || too_few));
         RunReport {
             version: 1,
             run_id,
@@ -117,7 +126,7 @@ impl RunReport {
             started_at,
             finished_at,
             exit_code,
-            throttled: 0,
+            throttled,
             groups,
         }
     }
@@ -150,7 +159,7 @@ impl GroupReport {
 
 impl NodeReport {
     fn of_job(job: &PlannedJob, result: &JobResult) -> NodeReport {
-        let JobResult { outcome, started_at, finished_at } = result;
+        let JobResult { outcome, started_at, finished_at, adopted } = result;
         let (verdict, reason, message) = match &outcome.verdict {
             Verdict::Succeeded => (NodeVerdict::Succeeded, None, None),
             Verdict::Failed(failure) => {
@@ -163,8 +172,8 @@ impl NodeReport {
             verdict,
             reason,
             message,
-            job: Some(job.name.clone()),
-            adopted_from: None,
+            job: Some(adopted.as_ref().map_or(&job.name, |adopted| &adopted.job).clone()),
+            adopted_from: adopted.as_ref().map(|adopted| adopted.run_id.clone()),
             started_at: *started_at,
             finished_at: *finished_at,
             images: images.map(|(reference, image)| ImageReport::new(reference.to_string(), image)).collect(),

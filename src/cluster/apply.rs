@@ -8,12 +8,12 @@ use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::Status;
 use serde_json::json;
 
 use super::error::{Access, api_status, describe};
-use super::retry::with_patience;
+use super::watch::SeenJob;
 use super::wire::WatchedJob;
 use super::{Cluster, ClusterError};
 use crate::outcome::{Failure, Reason};
@@ -22,11 +22,18 @@ use crate::render::label::{self, annotation};
 
 const FIELD_MANAGER: &str = "quayctl-controller";
 
+/// Whether anything is kept of what is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Create,
+    DryRun,
+}
+
 /// A Job of ours that the API server has.
 #[derive(Debug)]
 pub struct AppliedJob {
     /// Set where an equal Job was there before: its state as of now.
-    pub adopted: Option<Box<WatchedJob>>,
+    pub adopted: Option<Box<SeenJob>>,
     /// The API server's `Warning` headers; they decide nothing.
     pub warnings: Vec<String>,
 }
@@ -41,18 +48,18 @@ pub enum ApplyError {
 }
 
 impl Cluster {
-    /// Creates `manifest`'s Job, strictly validated.
-    pub async fn apply(&self, manifest: &Manifest) -> Result<AppliedJob, ApplyError> {
+    /// Creates `manifest`'s Job, strictly validated; or, as a dry run, asks whether it would be.
+    pub async fn apply(&self, manifest: &Manifest, mode: Mode) -> Result<AppliedJob, ApplyError> {
         let (namespace, name) = (&manifest.job.namespace, &manifest.job.name);
         let body = serde_json::to_vec(&manifest.body).map_err(|e| refused(Reason::ApiError, &e))?;
-        let error = match with_patience(|| self.post_job(namespace, body.clone())).await {
+        let error = match self.patiently(|| self.post_job(namespace, body.clone(), mode)).await {
             Ok(warnings) => return Ok(AppliedJob { adopted: None, warnings }),
             Err(error) => error,
         };
         match api_status(&error) {
             Some(status) if status.is_already_exists() => {
                 let found = self.adopt(manifest).await?;
-                Ok(AppliedJob { adopted: Some(Box::new(found)), warnings: Vec::new() })
+                Ok(AppliedJob { adopted: SeenJob::new(&found).map(Box::new), warnings: Vec::new() })
             }
             // The only thing in the path that can be missing: Jobs are in every cluster.
             Some(status) if status.code == 404 => {
@@ -86,7 +93,7 @@ impl Cluster {
         let jobs = Api::<WatchedJob>::namespaced(self.client.clone(), namespace);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(&patch);
-        match with_patience(|| jobs.patch(name, &params, &patch)).await {
+        match self.patiently(|| jobs.patch(name, &params, &patch)).await {
             Ok(_) => Ok(()),
             Err(error) => {
                 let access = Access { verb: "patch", resource: "jobs.batch", namespace: Some(namespace) };
@@ -95,11 +102,27 @@ impl Cluster {
         }
     }
 
+    /// Deletes a Job and its pods; one that is gone already is fine.
+    pub async fn delete(&self, namespace: &str, name: &str) -> Result<(), ClusterError> {
+        let jobs = Api::<WatchedJob>::namespaced(self.client.clone(), namespace);
+        // The API server's own default for Jobs leaves their pods behind.
+        let background = DeleteParams::background();
+        match self.patiently(|| jobs.delete(name, &background)).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => {
+                let access = Access { verb: "delete", resource: "jobs.batch", namespace: Some(namespace) };
+                Err(ClusterError::from_kube(&self.server, access, &error))
+            }
+        }
+    }
+
     /// `Api::create` can neither ask for strict validation nor show `Warning` headers (kube 5.0), so
     /// the request is made by hand.
-    async fn post_job(&self, namespace: &str, body: Vec<u8>) -> Result<Vec<String>, kube::Error> {
+    async fn post_job(&self, namespace: &str, body: Vec<u8>, mode: Mode) -> Result<Vec<String>, kube::Error> {
+        let dry_run = if mode == Mode::DryRun { "&dryRun=All" } else { "" };
         let path = format!(
-            "/apis/batch/v1/namespaces/{namespace}/jobs?fieldManager={FIELD_MANAGER}&fieldValidation=Strict"
+            "/apis/batch/v1/namespaces/{namespace}/jobs?fieldManager={FIELD_MANAGER}&fieldValidation=Strict{dry_run}"
         );
         let request = http::Request::post(path)
             .header(http::header::CONTENT_TYPE, "application/json")
@@ -123,7 +146,7 @@ impl Cluster {
     async fn adopt(&self, manifest: &Manifest) -> Result<WatchedJob, ApplyError> {
         let job = &manifest.job;
         let jobs = Api::<WatchedJob>::namespaced(self.client.clone(), &job.namespace);
-        let found = with_patience(|| jobs.get(&job.name)).await.map_err(|error| {
+        let found = self.patiently(|| jobs.get(&job.name)).await.map_err(|error| {
             let access = Access { verb: "get", resource: "jobs.batch", namespace: Some(&job.namespace) };
             match ClusterError::from_kube(&self.server, access, &error) {
                 error @ ClusterError::Forbidden { .. } => ApplyError::Cluster(error),
@@ -166,7 +189,7 @@ impl Cluster {
         };
         let reviews = Api::<SelfSubjectAccessReview>::all(self.client.clone());
         let params = PostParams::default();
-        let answer = with_patience(|| reviews.create(&params, &review)).await;
+        let answer = self.patiently(|| reviews.create(&params, &review)).await;
         let allowed = answer.ok().and_then(|review| review.status).is_some_and(|status| status.allowed);
         match allowed {
             false => ApplyError::Cluster(self.refusal(namespace, error)),

@@ -1,6 +1,7 @@
 //! Finds the cluster and makes sure that it answers.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -58,8 +59,13 @@ impl Cluster {
             }
         };
         tracing::debug!(server, version, "connected");
-        Ok(Cluster { client, default_namespace, server, version })
+        Ok(Cluster { client, default_namespace, server, version, throttled: Arc::default() })
     }
+}
+
+/// The namespace that a Cluster of these options would have, without asking one.
+pub async fn default_namespace(options: &ConnectOptions) -> Result<String, ClusterError> {
+    read_config(options).await.map(|config| config.default_namespace)
 }
 
 /// What was asked for by flag, else the pod's service account, else the kubeconfig. Not kube's own

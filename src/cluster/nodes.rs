@@ -1,12 +1,12 @@
 //! Lists the nodes. Choosing among them is `plan`'s work.
 
-use kube::api::ListParams;
+use kube::api::{GetParams, ListParams};
 use kube::core::Request;
 use serde::Deserialize;
 
 use super::error::Access;
-use super::retry::with_patience;
 use super::{Cluster, ClusterError};
+use crate::outcome::{Failure, Reason};
 use crate::plan::Node;
 
 /// The API server's own recommendation for chunked lists (KEP-365) and kubectl's default. A page of
@@ -36,7 +36,7 @@ impl Cluster {
         params.label_selector = selector.map(str::to_owned);
         let mut restarts = 0;
         loop {
-            let page = match with_patience(|| self.node_page(&params)).await {
+            let page = match self.patiently(|| self.node_page(&params)).await {
                 Ok(page) => page,
                 // The token outlived etcd's history: begin again, what was read may be stale.
                 Err(kube::Error::Api(status)) if status.code == 410 && restarts < RESTARTS_MAX => {
@@ -56,6 +56,31 @@ impl Cluster {
                 return Ok(nodes);
             }
         }
+    }
+
+    /// What is wrong with `node` by now: gone, replaced by another of its name, or not ready.
+    pub async fn look_at(&self, node: &Node) -> Result<Option<Failure>, ClusterError> {
+        let get = || async {
+            let request = Request::new("/api/v1/nodes").get(&node.name, &GetParams::default());
+            self.client.request::<Node>(request.map_err(kube::Error::BuildRequest)?).await
+        };
+        let found = match self.patiently(get).await {
+            Ok(found) => found,
+            Err(kube::Error::Api(status)) if status.is_not_found() => {
+                return Ok(Some(Failure::new(Reason::NodeGone, "the node was deleted")));
+            }
+            Err(error) => {
+                let access = Access { verb: "get", resource: "nodes", namespace: None };
+                return Err(ClusterError::from_kube(&self.server, access, &error));
+            }
+        };
+        if !node.uid.is_empty() && found.uid != node.uid {
+            let message = "the node was deleted, and another has its name by now";
+            return Ok(Some(Failure::new(Reason::NodeGone, message)));
+        }
+        let not_ready =
+            || Failure::new(Reason::NodeNotReady, "the node's Ready condition is not True any longer");
+        Ok((!found.ready).then(not_ready))
     }
 
     async fn node_page(&self, params: &ListParams) -> Result<Page, kube::Error> {

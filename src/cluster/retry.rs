@@ -2,13 +2,14 @@
 //! connection, a full queue.
 #![expect(clippy::disallowed_methods, reason = "patience is kept by the clock")]
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kube::core::Status;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::CALL_TIMEOUT;
 use super::error::api_status;
+use super::{CALL_TIMEOUT, Cluster};
 
 /// How long a call is repeated. An API server that is replaced is back within some 10 s, a control
 /// plane that is upgraded within a minute or two.
@@ -16,28 +17,38 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Calls `call` until it gives an answer that will not change by asking again, or patience ends.
-/// `call` may have been carried out although it seemed to fail, so it must be safe to repeat.
-pub async fn with_patience<T, F>(mut call: impl FnMut() -> F) -> Result<T, kube::Error>
-where
-    F: Future<Output = Result<T, kube::Error>>,
-{
-    let until = Instant::now() + PATIENCE;
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let limit = CALL_TIMEOUT.min(until.saturating_duration_since(Instant::now()));
-        let error = match timeout(limit, call()).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => error,
-            Err(_) => no_answer(limit),
-        };
-        let wait = asked_to_wait(&error).unwrap_or(pause);
-        if !passes(&error) || Instant::now() + wait >= until {
-            return Err(error);
+impl Cluster {
+    /// Calls `call` until it gives an answer that will not change by asking again, or patience ends.
+    /// `call` may have been carried out although it seemed to fail, so it must be safe to repeat.
+    pub(super) async fn patiently<T, F>(&self, mut call: impl FnMut() -> F) -> Result<T, kube::Error>
+    where
+        F: Future<Output = Result<T, kube::Error>>,
+    {
+        let until = Instant::now() + PATIENCE;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let limit = CALL_TIMEOUT.min(until.saturating_duration_since(Instant::now()));
+            let error = match timeout(limit, call()).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => error,
+                Err(_) => no_answer(limit),
+            };
+            if api_status(&error).is_some_and(|status| status.code == 429) {
+                self.throttled.fetch_add(1, Ordering::Relaxed);
+            }
+            let wait = asked_to_wait(&error).unwrap_or(pause);
+            if !passes(&error) || Instant::now() + wait >= until {
+                return Err(error);
+            }
+            tracing::debug!(%error, ?wait, "call failed, trying again");
+            sleep(wait).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        tracing::debug!(%error, ?wait, "call failed, trying again");
-        sleep(wait).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+
+    /// How often the API server has asked us to slow down.
+    pub fn throttled(&self) -> u64 {
+        self.throttled.load(Ordering::Relaxed)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! One task, one loop: it alone writes the state of the run, so nothing needs a lock. What a Job's
 //! facts mean is `outcome`'s to say and whose turn it is the queue's; this room listens, posts,
-//! patches and keeps time. It never outlasts a Job's deadline by more than [`SLOT_GRACE`].
+//! patches and keeps time. A run ends by its deadline plus [`LAST_ANSWERS`], whatever the API server
+//! does, and a Job holds its slot at most [`SLOT_GRACE`] beyond its own.
 #![expect(clippy::disallowed_methods, reason = "this room keeps the time of a run")]
 
 use std::collections::{HashMap, HashSet};
@@ -15,27 +16,40 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::apply::{AppliedJob, ApplyError};
-use super::watch::{JobKey, Seen};
+use super::apply::{AppliedJob, ApplyError, Mode};
+use super::retry::PATIENCE;
+use super::watch::{JobKey, Seen, SeenJob};
 use super::{Cluster, ClusterError, Watches};
-use crate::config::ImageRef;
 use crate::outcome::{
-    CarrierWitness, Decision, Ending, Evidence, Failure, ImageWitness, JobFacts, JobOutcome, JobResult,
-    Reason, Verdict, annotation_text,
+    Adopted, Decision, Ending, Evidence, Failure, JobOutcome, JobResult, PullFacts, Reason, Verdict,
+    annotation_text, read_annotation,
 };
 use crate::plan::{JobIndex, Plan, PlannedJob, Queue};
 use crate::render::Manifest;
+
+use flight::{Due, Flight, Look};
+
+mod earlier;
+mod flight;
+mod witness;
 
 /// How long a Job may take from its deadline, or from our ending it, to its end: Kubernetes delays
 /// `Failed` while a pod terminates, on a dead node for ever.
 const SLOT_GRACE: Duration = Duration::from_secs(30);
 /// Jobs and pods come through two watches, so a pod's last words may arrive after its Job's end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long a Job waits for an answer about its node before it is judged without one.
+const LOOK_LIMIT: Duration = Duration::from_secs(10);
 /// Creating is never the bottleneck (57 to 198 POST/s with this many in flight, measured), and API
 /// priority and fairness queues no more than some 16 requests of one client well.
 const POSTS_IN_FLIGHT: usize = 16;
+/// At the run's deadline: how long the API server may take to answer what ends the live Jobs.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// After a signal: how long answers to requests under way may take before the report is written.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// Events of pods that no watch has shown yet, or never will. Each is some 150 bytes, and all that
+/// is lost with one is how long a pull took.
+const EARLY_PULLS_MAX: usize = 10_000;
 
 /// Results in the plan's shape: by group, then Job.
 pub type JobResults = Vec<Vec<JobResult>>;
@@ -53,6 +67,10 @@ pub struct RunInputs<'a> {
     pub plan: &'a Plan,
     /// Nodes with a live Job at the same time, over all groups.
     pub concurrency: usize,
+    /// When the run ends, done or not.
+    pub deadline: Instant,
+    /// End live Jobs of earlier runs that have other content, instead of waiting for them.
+    pub replace: bool,
     pub render: &'a dyn Fn(&PlannedJob) -> Result<Manifest, Failure>,
     /// Cancelled: create nothing more and report what is known.
     pub stop: CancellationToken,
@@ -66,6 +84,8 @@ pub struct RunEnd {
     pub results: JobResults,
     /// Jobs that the API server has of us, adopted ones included.
     pub created: usize,
+    /// Jobs of ours that are over.
+    pub finished: Vec<JobKey>,
     /// Why the run could not go on.
     pub error: Option<ClusterError>,
 }
@@ -74,50 +94,67 @@ impl Cluster {
     /// Runs the whole plan.
     pub async fn apply_and_wait<'a>(&'a self, mut watches: Watches, inputs: RunInputs<'a>) -> RunEnd {
         let mut run = Run::new(self, inputs);
-        for seen in watches.take_listed() {
-            run.notice(seen);
+        run.take_in(watches.take_listed());
+        let end = run.follow(&mut watches).await;
+        if let End::Deadline = end {
+            run.end_live_jobs();
         }
-        let error = run.follow(&mut watches).await;
-        run.settle_answers().await;
-        RunEnd { created: run.created, results: run.into_results(), error }
+        run.settle_answers(&end).await;
+        let error = match end {
+            End::Fatal(error) => Some(error),
+            End::Deadline if !run.answers.is_empty() => {
+                let cause = format!("no answer within {} s at the run's deadline", LAST_ANSWERS.as_secs());
+                Some(ClusterError::Unreachable { server: self.server.clone(), cause })
+            }
+            End::Done | End::Stopped | End::Deadline => None,
+        };
+        let finished = std::mem::take(&mut run.finished);
+        RunEnd { created: run.created, finished, results: run.into_results(), error }
     }
+}
+
+/// Why the loop ended.
+enum End {
+    Done,
+    Stopped,
+    Deadline,
+    /// All Jobs would meet this error.
+    Fatal(ClusterError),
 }
 
 struct Run<'a> {
     cluster: &'a Cluster,
     inputs: RunInputs<'a>,
     queue: Queue,
-    /// Every planned Job, by where the API server keeps it.
+    /// Planned and adopted Jobs, by where the API server keeps them.
     by_key: HashMap<JobKey, JobIndex>,
-    /// What was seen of Jobs of this plan that have no flight yet: an earlier process of this run
-    /// may have made them.
+    /// Pods of those Jobs by uid: events name nothing else of ours.
+    pods: HashMap<String, JobIndex>,
+    /// What was seen of Jobs that have no flight yet.
     early: HashMap<JobIndex, Vec<Seen>>,
+    /// By the uid of a pod that was not seen yet.
+    early_pulls: HashMap<String, Vec<PullFacts>>,
     /// Jobs whose slot is taken.
     flights: HashMap<JobIndex, Flight>,
+    /// Live Jobs of other runs that hold their nodes.
+    earlier: earlier::Holders,
     results: HashMap<JobIndex, JobResult>,
     answers: FuturesUnordered<BoxFuture<'a, Answer>>,
     posts: usize,
+    posts_max: usize,
+    throttled: u64,
     created: usize,
+    finished: Vec<JobKey>,
+    /// The run's deadline has passed: what is still created is ended at once.
+    closing: bool,
     warned: HashSet<String>,
     troubled: bool,
-}
-
-/// A Job between the moment its slot was taken and the moment it is given back.
-struct Flight {
-    evidence: Evidence,
-    started_at: Timestamp,
-    /// The last moment at which the slot is held; moved when the Job is ended early.
-    until: Instant,
-    /// The Job is over; its pods' last words are waited for until this.
-    over: Option<(Ending, Instant)>,
-    posted: bool,
-    /// We have ended it; its end confirms what was decided then.
-    ended: bool,
 }
 
 enum Answer {
     Applied(JobIndex, Result<AppliedJob, ApplyError>),
     Noted(Result<(), ClusterError>),
+    Looked(JobIndex, Result<Option<Failure>, ClusterError>),
 }
 
 impl<'a> Run<'a> {
@@ -133,42 +170,50 @@ impl<'a> Run<'a> {
             inputs,
             queue,
             by_key,
+            pods: HashMap::new(),
             early: HashMap::new(),
+            early_pulls: HashMap::new(),
             flights: HashMap::new(),
+            earlier: earlier::Holders::default(),
             results: HashMap::new(),
             answers: FuturesUnordered::new(),
             posts: 0,
+            posts_max: POSTS_IN_FLIGHT,
+            throttled: cluster.throttled(),
             created: 0,
+            finished: Vec::new(),
+            closing: false,
             warned: HashSet::new(),
             troubled: false,
         }
     }
 
-    /// The loop. Ends when every Job has its result, when the run is stopped, or with an error that
-    /// all Jobs would meet.
-    async fn follow(&mut self, watches: &mut Watches) -> Option<ClusterError> {
+    /// The loop.
+    async fn follow(&mut self, watches: &mut Watches) -> End {
         let stop = self.inputs.stop.clone();
+        let deadline = self.inputs.deadline;
         loop {
             self.start_what_may_start();
             if self.flights.is_empty() && !self.queue.has_waiting() {
-                return None;
+                return End::Done;
             }
             let next_timer = self.next_timer();
             let fatal = tokio::select! {
-                () = stop.cancelled() => return None,
+                () = stop.cancelled() => return End::Stopped,
+                () = sleep_until(deadline) => return End::Deadline,
                 Some(answer) = self.answers.next() => self.on_answer(answer),
                 seen = watches.next() => self.notice(seen),
                 () = sleep_until(next_timer) => { self.on_timer(); None }
             };
-            if fatal.is_some() {
-                return fatal;
+            if let Some(error) = fatal {
+                return End::Fatal(error);
             }
         }
     }
 
     fn start_what_may_start(&mut self) {
-        while self.posts < POSTS_IN_FLIGHT {
-            let Some(index) = self.queue.take() else { return };
+        while self.posts < self.posts_max {
+            let Some(index) = self.queue.take(self.inputs.plan) else { return };
             let job = self.inputs.plan.job(index);
             let started_at = Timestamp::now();
             (self.inputs.on_step)(Step::Started(job));
@@ -177,72 +222,83 @@ impl<'a> Run<'a> {
                 Err(failure) => {
                     let evidence = Evidence::unseen(job.group.images.len());
                     let outcome = evidence.outcome(&Ending::NotCreated(failure));
-                    self.finish(index, outcome, Some(started_at));
+                    self.finish(index, outcome, Some(started_at), None);
                 }
             }
         }
     }
 
     fn post(&mut self, index: JobIndex, manifest: Manifest, started_at: Timestamp) {
-        let evidence = evidence_of(&manifest);
-        let deadline = Duration::from_secs(manifest.job.group.deadline_seconds.into());
-        let until = Instant::now() + super::retry::PATIENCE + deadline + SLOT_GRACE;
-        let flight = Flight { evidence, started_at, until, over: None, posted: false, ended: false };
-        self.flights.insert(index, flight);
+        let job = &manifest.job;
+        let deadline = Duration::from_secs(job.group.deadline_seconds.into());
+        let key = (job.namespace.clone(), job.name.clone());
+        let until = Instant::now() + PATIENCE + deadline + SLOT_GRACE;
+        let evidence = witness::evidence_of(&manifest);
+        self.flights.insert(index, Flight::new(key, evidence, started_at, until));
         for seen in self.early.remove(&index).unwrap_or_default() {
             self.observe(index, seen);
         }
         let cluster = self.cluster;
         self.posts += 1;
-        self.answers.push(Box::pin(async move { Answer::Applied(index, cluster.apply(&manifest).await) }));
+        self.answers.push(Box::pin(async move {
+            Answer::Applied(index, cluster.apply(&manifest, Mode::Create).await)
+        }));
     }
 
     fn on_answer(&mut self, answer: Answer) -> Option<ClusterError> {
         match answer {
-            Answer::Applied(index, Ok(applied)) => {
+            Answer::Applied(index, applied) => {
                 self.posts -= 1;
-                self.created += 1;
-                self.on_applied(index, applied);
-                None
+                self.heed_throttling();
+                match applied {
+                    Ok(applied) => self.on_applied(index, applied),
+                    Err(ApplyError::Refused(failure)) => self.conclude(index, Ending::NotCreated(failure)),
+                    Err(ApplyError::Cluster(error)) => {
+                        let failure = Failure::new(Reason::ApiError, error.to_string());
+                        self.conclude(index, Ending::NotCreated(failure));
+                        return Some(error);
+                    }
+                }
             }
-            Answer::Applied(index, Err(ApplyError::Refused(failure))) => {
-                self.posts -= 1;
-                self.conclude(index, Ending::NotCreated(failure));
-                None
-            }
-            Answer::Applied(index, Err(ApplyError::Cluster(error))) => {
-                self.posts -= 1;
-                let failure = Failure { reason: Reason::ApiError, message: error.to_string() };
-                self.conclude(index, Ending::NotCreated(failure));
-                Some(error)
-            }
-            Answer::Noted(Ok(())) => None,
+            Answer::Noted(Ok(())) => {}
             Answer::Noted(Err(error)) => {
-                self.warn_once(format!("cannot leave evidence on a failed Job: {error}"));
-                None
+                self.warn_once(format!("cannot leave evidence on a failed Job: {error}"))
             }
+            Answer::Looked(index, looked) => self.on_looked(index, looked),
+        }
+        None
+    }
+
+    /// A 429 halves how many creates are under way, each create without one adds one again.
+    fn heed_throttling(&mut self) {
+        let throttled = self.cluster.throttled();
+        match throttled > std::mem::replace(&mut self.throttled, throttled) {
+            true => self.posts_max = (self.posts_max / 2).max(1),
+            false => self.posts_max = (self.posts_max + 1).min(POSTS_IN_FLIGHT),
         }
     }
 
     fn on_applied(&mut self, index: JobIndex, applied: AppliedJob) {
+        self.created += 1;
         for warning in applied.warnings {
             self.warn_once(format!("the API server warns: {warning}"));
         }
         let deadline = self.inputs.plan.job(index).group.deadline_seconds;
         if let Some(flight) = self.flights.get_mut(&index) {
-            flight.posted = true;
-            flight.until = Instant::now() + Duration::from_secs(deadline.into()) + SLOT_GRACE;
+            flight.created(Instant::now(), deadline);
         }
         if let Some(job) = applied.adopted {
-            self.on_job(index, &JobFacts::new(&job.status));
+            self.on_job(index, *job);
         }
-        self.decide(index);
+        match self.closing {
+            true => self.end_at_run_deadline(index),
+            false => self.decide(index),
+        }
     }
 
     /// Takes in what a watch noticed; an error is one that waiting does not mend.
     fn notice(&mut self, seen: Seen) -> Option<ClusterError> {
-        let key = match &seen {
-            Seen::Job(key, _) | Seen::JobGone(key) | Seen::Pod(key, _) | Seen::PodGone(key, _) => key,
+        match &seen {
             Seen::Denied(error) => return Some(error.clone()),
             Seen::Trouble(error) => {
                 if !std::mem::replace(&mut self.troubled, true) {
@@ -250,42 +306,85 @@ impl<'a> Run<'a> {
                 }
                 return None;
             }
-        };
-        if std::mem::replace(&mut self.troubled, false) {
-            tracing::info!("the watch of Jobs and pods works again");
+            _ if std::mem::replace(&mut self.troubled, false) => {
+                tracing::info!("the watch of Jobs and pods works again");
+            }
+            _ => {}
         }
-        if let Some(index) = self.by_key.get(key).copied() {
-            match self.flights.contains_key(&index) {
-                true => self.observe(index, seen),
-                false if self.results.contains_key(&index) => {}
-                false => self.early.entry(index).or_default().push(seen),
+        let index = match &seen {
+            Seen::Job(job) => self.by_key.get(&job.key).copied(),
+            Seen::JobGone(key) | Seen::Pod(key, _) | Seen::PodGone(key, _) | Seen::Rejected(key, _, _) => {
+                self.by_key.get(key).copied()
+            }
+            Seen::Pull(uid, _) => self.pods.get(uid).copied(),
+            Seen::Trouble(_) | Seen::Denied(_) => None,
+        };
+        match (index, seen) {
+            (None, Seen::Job(job)) => self.on_job_of_other_run(*job),
+            (None, Seen::JobGone(key)) => self.release_holder(&key),
+            (None, Seen::Pull(uid, pull)) => self.keep_pull(uid, pull),
+            (None, _) => {}
+            (Some(index), seen) => {
+                if let Seen::Pod(_, facts) = &seen {
+                    self.pods.insert(facts.uid.clone(), index);
+                }
+                self.route(index, seen);
             }
         }
         None
     }
 
+    /// To the Job's flight, to its result, or kept until it has a flight.
+    fn route(&mut self, index: JobIndex, seen: Seen) {
+        match (self.flights.contains_key(&index), self.results.get_mut(&index), seen) {
+            (true, _, seen) => self.observe(index, seen),
+            (false, Some(result), Seen::Pull(_, pull)) => {
+                witness::add_pull(result, &self.inputs.plan.job(index).group.images, &pull);
+            }
+            (false, Some(_), _) => {}
+            (false, None, seen) => self.early.entry(index).or_default().push(seen),
+        }
+    }
+
+    fn keep_pull(&mut self, pod: String, pull: PullFacts) {
+        if self.early_pulls.len() >= EARLY_PULLS_MAX {
+            self.early_pulls.clear();
+        }
+        self.early_pulls.entry(pod).or_default().push(pull);
+    }
+
     fn observe(&mut self, index: JobIndex, seen: Seen) {
         let Some(flight) = self.flights.get_mut(&index) else { return };
         match seen {
-            Seen::Pod(_, facts) => flight.evidence.observe_pod(&facts),
+            Seen::Pod(_, facts) => {
+                flight.evidence.observe_pod(&facts);
+                for pull in self.early_pulls.remove(&facts.uid).unwrap_or_default() {
+                    flight.evidence.observe_pull(&pull);
+                }
+            }
             Seen::PodGone(_, uid) => flight.evidence.observe_pod_gone(&uid),
-            Seen::Job(_, facts) => self.on_job(index, &facts),
-            Seen::JobGone(_) => self.on_over(index, Ending::JobDeleted),
-            Seen::Trouble(_) | Seen::Denied(_) => {}
+            Seen::Pull(_, pull) => drop(flight.evidence.observe_pull(&pull)),
+            Seen::Rejected(_, uid, rejection) => flight.on_rejection(uid, rejection),
+            Seen::Job(job) => self.on_job(index, *job),
+            // An adopted Job has two names: its own, and that of the one it stands in for.
+            Seen::JobGone(key) if flight.key == key => flight.is_over(Ending::JobDeleted, Instant::now()),
+            Seen::JobGone(_) | Seen::Trouble(_) | Seen::Denied(_) => {}
         }
         self.decide(index);
     }
 
-    fn on_job(&mut self, index: JobIndex, facts: &JobFacts) {
-        if let Some(ending) = facts.ending() {
-            self.on_over(index, ending);
-        }
-    }
-
-    fn on_over(&mut self, index: JobIndex, ending: Ending) {
-        if let Some(flight) = self.flights.get_mut(&index) {
-            // The first end counts: a Job that is over may be deleted by its TTL.
-            flight.over.get_or_insert((ending, Instant::now() + LAST_WORDS));
+    fn on_job(&mut self, index: JobIndex, job: SeenJob) {
+        let references = self.inputs.plan.job(index).group.images.iter().map(ToString::to_string);
+        let Some(flight) = self.flights.get_mut(&index).filter(|flight| flight.key == job.key) else {
+            return;
+        };
+        flight.is_known_as(job.uid);
+        if let Some(ending) = job.facts.ending() {
+            // Judged by an earlier process of this run, while the pod could still be asked.
+            if !flight.ended && matches!(ending, Ending::Failed { .. }) {
+                flight.judged = job.note.and_then(|note| read_annotation(&note, references));
+            }
+            flight.is_over(ending, Instant::now());
         }
     }
 
@@ -293,7 +392,7 @@ impl<'a> Run<'a> {
     fn decide(&mut self, index: JobIndex) {
         let Some(flight) = self.flights.get_mut(&index) else { return };
         if let Some((ending, _)) = &flight.over {
-            if flight.evidence.has_heard_all() {
+            if flight.judged.is_some() || flight.evidence.has_heard_all() {
                 let ending = ending.clone();
                 self.conclude(index, ending);
             }
@@ -309,62 +408,139 @@ impl<'a> Run<'a> {
 
     fn on_timer(&mut self) {
         let now = Instant::now();
-        let due: Vec<(JobIndex, Ending)> = self
-            .flights
-            .iter()
-            .filter(|(_, flight)| flight.timer() <= now)
-            .map(|(index, flight)| (*index, flight.ending_at_timer()))
-            .collect();
-        for (index, ending) in due {
-            self.conclude(index, ending);
+        let due: Vec<(JobIndex, Due)> =
+            self.flights.iter().filter_map(|(index, flight)| Some((*index, flight.due(now)?))).collect();
+        for (index, due) in due {
+            match due {
+                Due::End(ending) => self.conclude(index, ending),
+                Due::Look => self.look_if_lost(index, now),
+            }
+        }
+        for key in self.earlier.due(now) {
+            self.release_holder(&key);
         }
     }
 
     fn next_timer(&self) -> Instant {
         // With nothing in flight the loop is about to end; an hour stands for "no timer".
         let far = Instant::now() + Duration::from_secs(3600);
-        self.flights.values().map(Flight::timer).min().unwrap_or(far)
+        let flights = self.flights.values().map(Flight::timer).min().unwrap_or(far);
+        flights.min(self.earlier.timer().unwrap_or(far))
+    }
+
+    /// Looks after the node of a Job whose pod gets nowhere.
+    fn look_if_lost(&mut self, index: JobIndex, now: Instant) {
+        let Some(flight) = self.flights.get_mut(&index) else { return };
+        flight.looked_at(now);
+        if flight.posted && flight.evidence.is_lost() {
+            self.look(index);
+        }
+    }
+
+    fn look(&mut self, index: JobIndex) {
+        let cluster = self.cluster;
+        let node = self.inputs.plan.job(index).node.clone();
+        self.answers.push(Box::pin(async move { Answer::Looked(index, cluster.look_at(&node).await) }));
+    }
+
+    fn on_looked(&mut self, index: JobIndex, looked: Result<Option<Failure>, ClusterError>) {
+        let Some(flight) = self.flights.get_mut(&index) else { return };
+        match looked {
+            Ok(failure) => flight.evidence.observe_node(failure),
+            Err(error) => self.warn_once(format!("cannot look after a node: {error}")),
+        }
+        let Some(flight) = self.flights.get_mut(&index) else { return };
+        match (&flight.look, &flight.over) {
+            (Look::Last, Some((ending, _))) => {
+                let ending = ending.clone();
+                flight.look = Look::Done;
+                self.conclude(index, ending);
+            }
+            _ => self.decide(index),
+        }
     }
 
     /// Judges a Job, leaves the evidence on it, and frees its slot.
     fn conclude(&mut self, index: JobIndex, ending: Ending) {
-        let Some(flight) = self.flights.remove(&index) else { return };
-        let outcome = flight.evidence.outcome(&ending);
-        let exists = flight.posted && ending != Ending::JobDeleted;
-        if exists && !flight.ended && matches!(outcome.verdict, Verdict::Failed(_)) {
-            let still_live = ending == Ending::GaveUp;
-            self.leave_evidence(index, &outcome, still_live);
+        let Some(flight) = self.flights.get_mut(&index) else { return };
+        if flight.wants_last_look(&ending) {
+            flight.look = Look::Last;
+            flight.over = Some((ending, Instant::now() + LOOK_LIMIT));
+            return self.look(index);
         }
-        self.finish(index, outcome, Some(flight.started_at));
+        let Some(Flight { evidence, judged, posted, ended, started_at, .. }) = self.flights.get(&index)
+        else {
+            return;
+        };
+        let (judged, started_at) = (judged.clone(), *started_at);
+        let exists = *posted && ending != Ending::JobDeleted;
+        let known = *ended || judged.is_some();
+        let outcome = judged.unwrap_or_else(|| evidence.outcome(&ending));
+        if exists && !known && matches!(outcome.verdict, Verdict::Failed(_)) {
+            self.leave_evidence(index, &outcome, ending == Ending::GaveUp);
+        }
+        let Some(Flight { key, adopted, .. }) = self.flights.remove(&index) else { return };
+        if exists {
+            self.finished.push(key);
+        }
+        self.finish(index, outcome, Some(started_at), adopted);
     }
 
-    fn finish(&mut self, index: JobIndex, outcome: JobOutcome, started_at: Option<Timestamp>) {
+    fn finish(
+        &mut self,
+        index: JobIndex,
+        outcome: JobOutcome,
+        started_at: Option<Timestamp>,
+        adopted: Option<Adopted>,
+    ) {
         let job = self.inputs.plan.job(index);
         (self.inputs.on_step)(Step::Finished(job, &outcome));
         self.queue.give_back(index, &job.node.name);
         let finished_at = Some(Timestamp::now());
-        self.results.insert(index, JobResult { outcome, started_at, finished_at });
+        self.results.insert(index, JobResult { outcome, started_at, finished_at, adopted });
     }
 
     fn leave_evidence(&mut self, index: JobIndex, outcome: &JobOutcome, end_now: bool) {
-        let job = self.inputs.plan.job(index);
-        let (namespace, name) = (job.namespace.clone(), job.name.clone());
-        let references = job.group.images.iter().map(ToString::to_string);
+        let Some(flight) = self.flights.get(&index) else { return };
+        let references = self.inputs.plan.job(index).group.images.iter().map(ToString::to_string);
         let text = annotation_text(outcome, references);
+        self.note(flight.key.clone(), text, end_now);
+    }
+
+    fn note(&mut self, (namespace, name): JobKey, text: String, end_now: bool) {
         let cluster = self.cluster;
         self.answers.push(Box::pin(async move {
             Answer::Noted(cluster.leave_evidence(&namespace, &name, text, end_now).await)
         }));
     }
 
-    /// Waits for the answers that are still under way, within [`FAREWELL`] where the run was
-    /// stopped: a Job that was just created should not be reported as never begun.
-    async fn settle_answers(&mut self) {
-        let limit = match self.flights.is_empty() {
-            true => super::retry::PATIENCE,
-            false => FAREWELL,
+    /// The run's deadline has passed: whatever is live ends now.
+    fn end_live_jobs(&mut self) {
+        self.closing = true;
+        let live: Vec<JobIndex> =
+            self.flights.iter().filter(|(_, f)| f.is_live()).map(|(index, _)| *index).collect();
+        for index in live {
+            self.end_at_run_deadline(index);
+        }
+    }
+
+    fn end_at_run_deadline(&mut self, index: JobIndex) {
+        let Some(flight) = self.flights.get_mut(&index) else { return };
+        if !std::mem::replace(&mut flight.ended, true) {
+            let outcome = flight.evidence.outcome(&Ending::RunOver);
+            self.leave_evidence(index, &outcome, true);
+        }
+    }
+
+    /// Waits for the answers that are still under way: a Job that was just created should not be
+    /// reported as never begun, nor a failed one stay without its evidence.
+    async fn settle_answers(&mut self, end: &End) {
+        let now = Instant::now();
+        let until = match end {
+            End::Done => (now + PATIENCE).min(self.inputs.deadline.max(now) + LAST_ANSWERS),
+            End::Deadline => now + LAST_ANSWERS,
+            End::Stopped | End::Fatal(_) => now + FAREWELL,
         };
-        let until = Instant::now() + limit;
         while let Ok(Some(answer)) =
             timeout(until.saturating_duration_since(Instant::now()), self.answers.next()).await
         {
@@ -382,15 +558,15 @@ impl<'a> Run<'a> {
     fn into_results(mut self) -> JobResults {
         let out: Vec<JobIndex> = self.flights.keys().copied().collect();
         for index in out {
-            if let Some(flight) = self.flights.remove(&index) {
-                let ending = match (&flight.over, flight.posted) {
-                    (Some((ending, _)), _) => ending.clone(),
-                    (None, true) => Ending::Interrupted,
-                    (None, false) => Ending::NotStarted,
-                };
-                let outcome = flight.evidence.outcome(&ending);
-                self.finish(index, outcome, Some(flight.started_at));
-            }
+            let Some(flight) = self.flights.remove(&index) else { continue };
+            let ending = match (&flight.over, flight.posted) {
+                (Some((ending, _)), _) => ending.clone(),
+                (None, true) if self.closing => Ending::RunOver,
+                (None, true) => Ending::Interrupted,
+                (None, false) => Ending::NotStarted,
+            };
+            let outcome = flight.judged.unwrap_or_else(|| flight.evidence.outcome(&ending));
+            self.finish(index, outcome, Some(flight.started_at), flight.adopted);
         }
         let results = &mut self.results;
         let mut result_of = |index, job: &PlannedJob| {
@@ -398,6 +574,7 @@ impl<'a> Run<'a> {
                 outcome: Evidence::unseen(job.group.images.len()).outcome(&Ending::NotStarted),
                 started_at: None,
                 finished_at: None,
+                adopted: None,
             })
         };
         let groups = self.inputs.plan.groups.iter().enumerate();
@@ -408,38 +585,4 @@ impl<'a> Run<'a> {
             })
             .collect()
     }
-}
-
-impl Flight {
-    fn timer(&self) -> Instant {
-        match &self.over {
-            Some((_, last_words)) => (*last_words).min(self.until),
-            None => self.until,
-        }
-    }
-
-    fn ending_at_timer(&self) -> Ending {
-        match &self.over {
-            Some((ending, _)) => ending.clone(),
-            None => Ending::GaveUp,
-        }
-    }
-}
-
-/// Which containers of `manifest`'s pod tell the fate of which image.
-fn evidence_of(manifest: &Manifest) -> Evidence {
-    let Manifest { job, image_containers, carrier_containers, carrier_image, .. } = manifest;
-    let witnesses = job.group.images.iter().zip(image_containers).map(|(image, containers)| ImageWitness {
-        names: names_of(image),
-        runs: containers.iter().all(|container| !carrier_containers.contains(container)),
-        containers: containers.clone(),
-    });
-    let carrier =
-        CarrierWitness { names: vec![carrier_image.clone()], containers: carrier_containers.clone() };
-    Evidence::new(witnesses.collect(), carrier)
-}
-
-/// How a runtime may name an image in a message: containerd normalises, others repeat what they got.
-fn names_of(image: &ImageRef) -> Vec<String> {
-    vec![format!("{}/{}", image.registry, image.repository), image.to_string()]
 }

@@ -1,10 +1,10 @@
-//! Two shared watches a namespace, Jobs and pods, turned into facts.
+//! Four shared watches a namespace, turned into facts: Jobs, pods, and two kinds of events.
 //!
-//! They select by managed-by and instance, not by run, and are begun before the first Job is
-//! created, so no end of a Job is missed. A dropped watch resumes or lists again by itself; what
-//! vanished in between is reported as gone.
+//! Jobs and pods are selected by managed-by and instance, not by run, and listed before the first
+//! Job is created, so no end of a Job is missed. A dropped watch resumes or lists again by itself;
+//! what vanished in between is reported as gone.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{Stream, StreamExt};
@@ -16,10 +16,10 @@ use tokio::time::timeout;
 
 use super::error::Access;
 use super::retry::PATIENCE;
-use super::wire::{WatchedJob, WatchedPod};
+use super::wire::{WatchedEvent, WatchedJob, WatchedPod};
 use super::{Cluster, ClusterError};
-use crate::outcome::{JobFacts, PodFacts};
-use crate::render::label;
+use crate::outcome::{JobFacts, PodFacts, PullFacts, Rejection};
+use crate::render::label::{self, annotation};
 
 /// A half-open connection is noticed after this and 5 s (kube's own margin), well within the
 /// shortest useful deadline; 290 s, kube's default, is as long as our default deadline.
@@ -31,15 +31,34 @@ pub type JobKey = (String, String);
 /// What a watch noticed.
 #[derive(Debug)]
 pub enum Seen {
-    Job(JobKey, JobFacts),
+    Job(Box<SeenJob>),
     JobGone(JobKey),
     Pod(JobKey, PodFacts),
     /// By uid: the Job may have made another pod by now.
     PodGone(JobKey, String),
+    /// Of the pod with this uid.
+    Pull(String, PullFacts),
+    /// The Job, its uid, and why it has no pod.
+    Rejected(JobKey, String, Rejection),
     /// The watch failed and tries again by itself.
     Trouble(ClusterError),
     /// The watch failed in a way that trying again does not mend.
     Denied(ClusterError),
+}
+
+/// A Job of this instance, whichever run made it.
+#[derive(Debug)]
+pub struct SeenJob {
+    pub key: JobKey,
+    pub uid: String,
+    pub group: String,
+    pub run_id: String,
+    pub node: String,
+    pub content: String,
+    /// What a process of ours has found out about it.
+    pub note: Option<String>,
+    pub deadline_seconds: u32,
+    pub facts: JobFacts,
 }
 
 /// The running watches of one run.
@@ -61,28 +80,38 @@ impl Cluster {
     pub async fn watch(&self, namespaces: &[String], instance: &str) -> Result<Watches, ClusterError> {
         let mut stream = SelectAll::new();
         for namespace in namespaces {
-            stream.push(self.watch_kind::<WatchedJob>(namespace, instance));
-            stream.push(self.watch_kind::<WatchedPod>(namespace, instance));
+            let ours =
+                format!("{}={},{}={instance}", label::MANAGED_BY, label::MANAGED_BY_VALUE, label::INSTANCE);
+            let labelled = watcher::Config::default().labels(&ours);
+            let pulls = watcher::Config::default().fields("reason=Pulled,involvedObject.kind=Pod");
+            let rejections = watcher::Config::default().fields("reason=FailedCreate,involvedObject.kind=Job");
+            stream.push(self.watch_kind::<WatchedJob>(namespace, labelled.clone(), seen_job));
+            stream.push(self.watch_kind::<WatchedPod>(namespace, labelled, seen_pod));
+            stream.push(self.watch_kind::<WatchedEvent>(namespace, pulls, seen_pull));
+            stream.push(self.watch_kind::<WatchedEvent>(namespace, rejections, seen_rejection));
         }
+        let missing = stream.len();
         let mut watches = Watches { listed: Vec::new(), stream };
-        match timeout(PATIENCE, watches.first_lists(2 * namespaces.len())).await {
+        match timeout(PATIENCE, watches.first_lists(missing)).await {
             Ok(first) => first.map(|()| watches),
             Err(_) => {
-                let cause = format!("no list of Jobs and pods within {} s", PATIENCE.as_secs());
+                let cause = format!("no list of Jobs, pods and events within {} s", PATIENCE.as_secs());
                 Err(ClusterError::Unreachable { server: self.server.clone(), cause })
             }
         }
     }
 
-    fn watch_kind<K: Watched>(&self, namespace: &str, instance: &str) -> BoxStream<'static, Notice> {
-        let selector =
-            format!("{}={},{}={instance}", label::MANAGED_BY, label::MANAGED_BY_VALUE, label::INSTANCE);
-        let config = watcher::Config::default().labels(&selector).timeout(WATCH_SECONDS);
+    fn watch_kind<K: Watched>(
+        &self,
+        namespace: &str,
+        config: watcher::Config,
+        seen: fn(K) -> Option<Seen>,
+    ) -> BoxStream<'static, Notice> {
         let api = Api::<K>::namespaced(self.client.clone(), namespace);
         // Without a backoff a failing list is repeated as fast as the server can refuse it.
-        let events = watcher(api, config).default_backoff();
+        let events = watcher(api, config.timeout(WATCH_SECONDS)).default_backoff();
         let (server, namespace) = (self.server.clone(), namespace.to_owned());
-        notices(events, move |error| trouble(&server, K::RESOURCE, &namespace, &error)).boxed()
+        notices(events, seen, move |error| trouble(&server, K::RESOURCE, &namespace, &error)).boxed()
     }
 }
 
@@ -127,91 +156,126 @@ trait Watched:
     + 'static
 {
     const RESOURCE: &str;
-    /// `None` where it belongs to no Job.
-    fn identity(&self) -> Option<Identity>;
-    fn seen(self, job: JobKey) -> Seen;
-    fn gone(identity: Identity) -> Seen;
-}
-
-/// Enough of an object to say that it is gone.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Identity {
-    job: JobKey,
-    uid: String,
+    /// The Job that something is to be said about when this goes; `None` where nobody wants to know.
+    fn job(&self) -> Option<JobKey>;
+    fn gone(job: JobKey, uid: String) -> Seen;
 }
 
 impl Watched for WatchedJob {
     const RESOURCE: &str = "jobs.batch";
 
-    fn identity(&self) -> Option<Identity> {
-        let job = (self.namespace()?, self.metadata.name.clone()?);
-        Some(Identity { job, uid: self.uid().unwrap_or_default() })
+    fn job(&self) -> Option<JobKey> {
+        job_key(self)
     }
 
-    fn seen(self, job: JobKey) -> Seen {
-        Seen::Job(job, JobFacts::new(&self.status))
-    }
-
-    fn gone(identity: Identity) -> Seen {
-        Seen::JobGone(identity.job)
+    fn gone(job: JobKey, _: String) -> Seen {
+        Seen::JobGone(job)
     }
 }
 
 impl Watched for WatchedPod {
     const RESOURCE: &str = "pods";
 
-    fn identity(&self) -> Option<Identity> {
-        let job = (self.namespace()?, self.job_name()?.to_owned());
-        Some(Identity { job, uid: self.uid().unwrap_or_default() })
+    fn job(&self) -> Option<JobKey> {
+        Some((self.namespace()?, self.job_name()?.to_owned()))
     }
 
-    fn seen(self, job: JobKey) -> Seen {
-        let uid = self.uid().unwrap_or_default();
-        Seen::Pod(job, PodFacts::new(uid, self.node_name.is_some(), &self.status))
+    fn gone(job: JobKey, uid: String) -> Seen {
+        Seen::PodGone(job, uid)
+    }
+}
+
+impl Watched for WatchedEvent {
+    const RESOURCE: &str = "events";
+
+    fn job(&self) -> Option<JobKey> {
+        None
     }
 
-    fn gone(identity: Identity) -> Seen {
-        Seen::PodGone(identity.job, identity.uid)
+    /// Never asked for: events expire, and that says nothing.
+    fn gone(job: JobKey, _: String) -> Seen {
+        Seen::JobGone(job)
     }
+}
+
+fn job_key(job: &WatchedJob) -> Option<JobKey> {
+    Some((job.namespace()?, job.metadata.name.clone()?))
+}
+
+fn seen_job(job: WatchedJob) -> Option<Seen> {
+    SeenJob::new(&job).map(|job| Seen::Job(Box::new(job)))
+}
+
+impl SeenJob {
+    /// `None` for an object without a name, which no API server sends.
+    pub fn new(job: &WatchedJob) -> Option<SeenJob> {
+        let label = |key: &str| job.labels().get(key).cloned().unwrap_or_default();
+        let annotation = |key: &str| job.annotations().get(key).cloned();
+        Some(SeenJob {
+            key: job_key(job)?,
+            uid: job.uid().unwrap_or_default(),
+            group: label(label::GROUP),
+            run_id: label(label::RUN),
+            node: annotation(annotation::NODE).unwrap_or_default(),
+            content: annotation(annotation::CONTENT).unwrap_or_default(),
+            note: annotation(annotation::OUTCOME),
+            deadline_seconds: job.active_deadline_seconds.unwrap_or_default(),
+            facts: JobFacts::new(&job.status),
+        })
+    }
+}
+
+fn seen_pod(pod: WatchedPod) -> Option<Seen> {
+    let key = (pod.namespace()?, pod.job_name()?.to_owned());
+    let (uid, terminating) = (pod.uid()?, pod.metadata.deletion_timestamp.is_some());
+    Some(Seen::Pod(key, PodFacts::new(uid, pod.node_name.is_some(), terminating, &pod.status)))
+}
+
+fn seen_pull(event: WatchedEvent) -> Option<Seen> {
+    PullFacts::of_message(&event.message).map(|pull| Seen::Pull(event.object_uid, pull))
+}
+
+fn seen_rejection(event: WatchedEvent) -> Option<Seen> {
+    let key = (event.namespace()?, event.object_name);
+    Some(Seen::Rejected(key, event.object_uid, Rejection::of_message(&event.message)))
 }
 
 /// Turns a watcher's events into notices. Remembers what is there, because a watch that had to list
 /// again says what there is and not what has gone.
 fn notices<K: Watched>(
     events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+    seen: fn(K) -> Option<Seen>,
     trouble: impl Fn(watcher::Error) -> Seen + Send + 'static,
 ) -> impl Stream<Item = Notice> + Send {
-    let mut there = HashSet::new();
-    let mut listed = HashSet::new();
+    let mut there: HashMap<String, JobKey> = HashMap::new();
+    let mut listed = HashMap::new();
+    let identity = |object: &K| Some((object.uid()?, object.job()?));
     events.flat_map(move |event| {
         let mut notices = Vec::new();
         match event {
             Ok(Event::Apply(object)) => {
-                if let Some(identity) = object.identity() {
-                    there.insert(identity.clone());
-                    notices.push(Notice::Seen(object.seen(identity.job)));
-                }
+                there.extend(identity(&object));
+                notices.extend(seen(object).map(Notice::Seen));
             }
             Ok(Event::InitApply(object)) => {
-                if let Some(identity) = object.identity() {
-                    listed.insert(identity.clone());
-                    notices.push(Notice::Seen(object.seen(identity.job)));
-                }
+                listed.extend(identity(&object));
+                notices.extend(seen(object).map(Notice::Seen));
             }
             Ok(Event::Delete(object)) => {
-                if let Some(identity) = object.identity() {
-                    there.remove(&identity);
-                    // Its last state first: a pod's end may come together with its deletion.
-                    notices.push(Notice::Seen(object.seen(identity.job.clone())));
-                    notices.push(Notice::Seen(K::gone(identity)));
+                let identity = identity(&object);
+                // Its last state first: a pod's end may come together with its deletion.
+                notices.extend(seen(object).map(Notice::Seen));
+                if let Some((uid, job)) = identity {
+                    there.remove(&uid);
+                    notices.push(Notice::Seen(K::gone(job, uid)));
                 }
             }
             Ok(Event::Init) => listed.clear(),
             Ok(Event::InitDone) => {
                 let now = std::mem::take(&mut listed);
-                let gone = there.difference(&now).cloned();
-                notices.extend(gone.map(|identity| Notice::Seen(K::gone(identity))));
-                there = now;
+                let before = std::mem::replace(&mut there, now);
+                let gone = before.into_iter().filter(|(uid, _)| !there.contains_key(uid));
+                notices.extend(gone.map(|(uid, job)| Notice::Seen(K::gone(job, uid))));
                 notices.push(Notice::Listed);
             }
             Err(error) => notices.push(Notice::Seen(trouble(error))),
@@ -249,15 +313,15 @@ mod tests {
             uid: Some(format!("uid-{name}")),
             ..ObjectMeta::default()
         };
-        WatchedJob { metadata, status: Default::default() }
+        WatchedJob { metadata, active_deadline_seconds: None, status: Default::default() }
     }
 
     async fn words(events: Vec<watcher::Result<Event<WatchedJob>>>) -> Vec<String> {
         let server = "https://127.0.0.1:6443";
-        notices(futures::stream::iter(events), move |e| trouble(server, "jobs.batch", "ns", &e))
+        notices(futures::stream::iter(events), seen_job, move |e| trouble(server, "jobs.batch", "ns", &e))
             .map(|notice| match notice {
                 Notice::Listed => "listed".to_owned(),
-                Notice::Seen(Seen::Job(key, _)) => format!("job {}", key.1),
+                Notice::Seen(Seen::Job(job)) => format!("job {}", job.key.1),
                 Notice::Seen(Seen::JobGone(key)) => format!("gone {}", key.1),
                 Notice::Seen(Seen::Denied(error)) => error.to_string(),
                 Notice::Seen(_) => "trouble".to_owned(),

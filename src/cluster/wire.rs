@@ -20,6 +20,7 @@ const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 #[serde(from = "WireJob")]
 pub struct WatchedJob {
     pub metadata: ObjectMeta,
+    pub active_deadline_seconds: Option<u32>,
     pub status: JobStatus,
 }
 
@@ -29,6 +30,17 @@ pub struct WatchedPod {
     pub metadata: ObjectMeta,
     pub node_name: Option<String>,
     pub status: PodStatus,
+}
+
+/// An event that tells of a pull, or of a pod that could not be made.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "WireEvent")]
+pub struct WatchedEvent {
+    pub metadata: ObjectMeta,
+    /// Whom it is about.
+    pub object_name: String,
+    pub object_uid: String,
+    pub message: String,
 }
 
 impl WatchedPod {
@@ -43,7 +55,34 @@ struct WireJob {
     #[serde(default)]
     metadata: WireMeta,
     #[serde(default)]
+    spec: Option<WireJobSpec>,
+    #[serde(default)]
     status: Option<JobStatus>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireJobSpec {
+    #[serde(default)]
+    active_deadline_seconds: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireEvent {
+    #[serde(default)]
+    metadata: WireMeta,
+    #[serde(default)]
+    involved_object: WireReference,
+    #[serde(default)]
+    message: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireReference {
+    name: String,
+    uid: String,
 }
 
 #[derive(Deserialize)]
@@ -95,7 +134,11 @@ impl From<WireMeta> for ObjectMeta {
 
 impl From<WireJob> for WatchedJob {
     fn from(job: WireJob) -> WatchedJob {
-        WatchedJob { metadata: job.metadata.into(), status: job.status.unwrap_or_default() }
+        WatchedJob {
+            metadata: job.metadata.into(),
+            active_deadline_seconds: job.spec.and_then(|spec| spec.active_deadline_seconds),
+            status: job.status.unwrap_or_default(),
+        }
     }
 }
 
@@ -106,6 +149,14 @@ impl From<WirePod> for WatchedPod {
             node_name: pod.spec.and_then(|spec| spec.node_name),
             status: pod.status.unwrap_or_default(),
         }
+    }
+}
+
+impl From<WireEvent> for WatchedEvent {
+    fn from(event: WireEvent) -> WatchedEvent {
+        let WireReference { name, uid } = event.involved_object;
+        let (metadata, message) = (event.metadata.into(), event.message);
+        WatchedEvent { metadata, object_name: name, object_uid: uid, message }
     }
 }
 
@@ -140,3 +191,4 @@ macro_rules! watched_resource {
 
 watched_resource!(WatchedJob, "Job", "batch", "jobs");
 watched_resource!(WatchedPod, "Pod", "", "pods");
+watched_resource!(WatchedEvent, "Event", "", "events");

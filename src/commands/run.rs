@@ -6,57 +6,63 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use futures::StreamExt;
+use futures::stream;
 use jiff::Timestamp;
+use tokio::time::timeout_at;
 
+use super::plan::{only_selector, plan_over, print};
 use super::signals::Signals;
 use super::{CommandError, FAILURE, connect_options, load_config, renderer, run_id, write_stdout};
-use crate::cli::{GlobalArgs, Output, RunArgs};
-use crate::cluster::{Cluster, RunEnd, RunInputs, Watches};
-use crate::config::Config;
+use crate::cli::{DryRun, GlobalArgs, Output, RunArgs};
+use crate::cluster::{ApplyError, Cluster, ClusterError, JobKey, Mode, RunEnd, RunInputs, Watches};
 use crate::config::load::Loaded;
 use crate::outcome::{Failure, Reason};
-use crate::plan::{Plan, PlannedJob, RunId, RunIdentity, TemplateChoice, plan};
+use crate::plan::{JobIndex, Plan, PlannedJob, RunId, TemplateChoice};
 use crate::progress::Progress;
 use crate::render::{Manifest, RenderError, Renderer};
-use crate::report::{RunFacts, RunReport};
+use crate::report::{PlanReport, Refusal, RunFacts, RunReport};
 use crate::telemetry::use_color;
 
 /// Kubernetes shows the text of this file as the container's termination message.
 const TERMINATION_LOG: &str = "/dev/termination-log";
+/// Requests at once where order does not matter: what priority and fairness queues well of a client.
+const CALLS_IN_FLIGHT: usize = 16;
 
 pub async fn run(global: &GlobalArgs, args: &RunArgs) -> Result<u8, CommandError> {
-    let started_at = Timestamp::now();
-    let loaded = load_config(global)?;
+    let (started, started_at) = (tokio::time::Instant::now(), Timestamp::now());
+    let loaded = load_config(global, &args.selection)?;
     let renderer = renderer(&loaded.config)?;
     let run_id = run_id(global, || RunId::fresh(started_at, std::process::id()))?;
 
     let signals =
         Signals::listen().map_err(|source| CommandError::Output { what: "to signals".into(), source })?;
-    let prepared = tokio::select! {
-        prepared = prepare(global, &loaded, &renderer, run_id) => prepared?,
+    let ready = tokio::select! {
+        ready = prepare(global, args, &loaded, &renderer, run_id, started) => ready?,
         () = signals.stop.cancelled() => return Err(CommandError::Stopped(signals.exit_code().unwrap_or(FAILURE))),
     };
-    let Prepared { cluster, plan, watches } = prepared;
+    let Ready { cluster, plan, watches } = ready;
     announce(&cluster, &plan);
+    let watches = match (args.dry_run, watches) {
+        (Some(DryRun::Client), _) => return print(&PlanReport::new(&plan, Vec::new()), args.output),
+        (_, Some(watches)) => watches,
+        (_, None) => return dry_run(&cluster, &plan, &renderer, args.output).await,
+    };
 
     let mut progress = Progress::new(plan.jobs().count(), global.quiet, Instant::now());
-    let end = cluster
-        .apply_and_wait(
-            watches,
-            RunInputs {
-                plan: &plan,
-                concurrency: loaded.config.concurrency.get(),
-                render: &|job| manifest(&renderer, job),
-                stop: signals.stop.clone(),
-                on_step: &mut |step| progress.step(&step, Instant::now()),
-            },
-        )
-        .await;
+    let inputs = RunInputs {
+        plan: &plan,
+        concurrency: loaded.config.concurrency.get(),
+        deadline: started + Duration::from_secs(plan.run_deadline_seconds),
+        replace: args.replace,
+        render: &|job| manifest(&renderer, job),
+        stop: signals.stop.clone(),
+        on_step: &mut |step| progress.step(&step, Instant::now()),
+    };
+    let RunEnd { results, created, finished, error } = cluster.apply_and_wait(watches, inputs).await;
     progress.finish();
-
-    let RunEnd { results, created, error } = end;
     if let (Some(error), 0) = (&error, created) {
         return Err(error.clone().into());
     }
@@ -66,45 +72,57 @@ pub async fn run(global: &GlobalArgs, args: &RunArgs) -> Result<u8, CommandError
         config_hash: loaded.config.hash.clone(),
         started_at,
         finished_at: Timestamp::now(),
+        throttled: cluster.throttled(),
+        strict: args.strict,
     };
     let ended_by = signals.exit_code().or(error.as_ref().map(|_| super::NO_CLUSTER));
     let report = RunReport::new(&plan, &results, facts, ended_by);
     deliver(&report, args, global)?;
+    if args.cleanup && ended_by.is_none() {
+        clean_up(&cluster, finished).await?;
+    }
     match error {
         Some(error) => Err(error.into()),
         None => Ok(report.exit_code),
     }
 }
 
-struct Prepared {
+/// All that a run needs before its first Job.
+struct Ready {
     cluster: Cluster,
     plan: Plan,
-    watches: Watches,
+    /// `None` in a dry run, in which nothing happens that could be watched.
+    watches: Option<Watches>,
 }
 
 /// Everything up to the first Job; nothing has been created when this fails.
 async fn prepare(
     global: &GlobalArgs,
+    args: &RunArgs,
     loaded: &Loaded,
     renderer: &Renderer,
     run_id: RunId,
-) -> Result<Prepared, CommandError> {
-    let config = &loaded.config;
+    started: tokio::time::Instant,
+) -> Result<Ready, CommandError> {
     let cluster = Cluster::connect(&connect_options(global, loaded)).await?;
-    let nodes = cluster.list_nodes(only_selector(config).as_deref()).await?;
-    let namespace = config.namespace.clone().unwrap_or_else(|| cluster.default_namespace.clone());
-    let plan = plan(config, nodes, RunIdentity { instance: config.instance.clone(), run_id, namespace });
-    check_templates(renderer, &plan)?;
-    let watches = cluster.watch(&plan.namespaces(), &config.instance).await?;
-    Ok(Prepared { cluster, plan, watches })
-}
-
-/// The selector that all groups share, for the API server to apply; with several, one unfiltered
-/// list is the cheaper question.
-fn only_selector(config: &Config) -> Option<String> {
-    let mut selectors = config.groups.iter().map(|group| group.node_selector.as_query());
-    let first = selectors.next().filter(|selector| !selector.is_empty())?;
-    selectors.all(|selector| selector == first).then_some(first)
+    let server = cluster.server.clone();
+    let rest = async {
+        let nodes = cluster.list_nodes(only_selector(loaded, &args.selection).as_deref()).await?;
+        let plan = plan_over(loaded, &args.selection, nodes, run_id, cluster.default_namespace.clone())?;
+        check_templates(renderer, &plan)?;
+        let watches = match args.dry_run {
+            None => Some(cluster.watch(&plan.namespaces(), &loaded.config.instance).await?),
+            Some(_) => None,
+        };
+        Ok(Ready { cluster, plan, watches })
+    };
+    // The computed deadline is not known before the nodes are; each call has its own limit as well.
+    let Some(seconds) = loaded.config.run_deadline_seconds else { return rest.await };
+    let deadline = started + Duration::from_secs(seconds.into());
+    timeout_at(deadline, rest).await.unwrap_or_else(|_| {
+        let cause = format!("the run's deadline of {seconds} s passed before the first Job");
+        Err(ClusterError::Unreachable { server, cause }.into())
+    })
 }
 
 fn announce(cluster: &Cluster, plan: &Plan) {
@@ -121,6 +139,15 @@ fn announce(cluster: &Cluster, plan: &Plan) {
             "group {:?}: no node matches node_selector {:?}",
             group.group.name,
             group.group.node_selector.as_query()
+        );
+    }
+    for group in
+        plan.groups.iter().filter(|group| group.jobs.iter().any(|j| j.template == TemplateChoice::Quayctl))
+    {
+        tracing::warn!(
+            "group {:?}: template quayctl needs Docker nodes, Quay 2.4 to 3.3 and host access; `auto` pulls from any \
+             registry without",
+            group.group.name
         );
     }
 }
@@ -142,8 +169,35 @@ fn manifest(renderer: &Renderer, job: &PlannedJob) -> Result<Manifest, Failure> 
             RenderError::NoCarrierImage { .. } => Reason::CarrierImageFailed,
             _ => Reason::ApiError,
         };
-        Failure { reason, message: error.to_string() }
+        Failure::new(reason, error.to_string())
     })
+}
+
+/// Lets the API server check every Job without keeping any, and prints the plan with its refusals.
+async fn dry_run(
+    cluster: &Cluster,
+    plan: &Plan,
+    renderer: &Renderer,
+    output: Output,
+) -> Result<u8, CommandError> {
+    let asked = stream::iter(plan.indexed_jobs())
+        .map(|(index, job)| async move { (index, ask(cluster, renderer, job).await) })
+        .buffer_unordered(CALLS_IN_FLIGHT);
+    let answers: Vec<(JobIndex, Result<(), ApplyError>)> = asked.collect().await;
+    let mut refusals: Vec<Refusal> = Vec::new();
+    for (index, answer) in answers {
+        match answer {
+            Ok(()) => {}
+            Err(ApplyError::Refused(failure)) => refusals.push((index, failure)),
+            Err(ApplyError::Cluster(error)) => return Err(error.into()),
+        }
+    }
+    print(&PlanReport::new(plan, refusals), output)
+}
+
+async fn ask(cluster: &Cluster, renderer: &Renderer, job: &PlannedJob) -> Result<(), ApplyError> {
+    let manifest = manifest(renderer, job).map_err(ApplyError::Refused)?;
+    cluster.apply(&manifest, Mode::DryRun).await.map(|_| ())
 }
 
 fn deliver(report: &RunReport, args: &RunArgs, global: &GlobalArgs) -> Result<(), CommandError> {
@@ -167,4 +221,13 @@ fn deliver(report: &RunReport, args: &RunArgs, global: &GlobalArgs) -> Result<()
 
 fn cannot_write(path: &Path, source: io::Error) -> CommandError {
     CommandError::Output { what: format!("the report {}", path.display()), source }
+}
+
+/// Deletes what is over.
+async fn clean_up(cluster: &Cluster, finished: Vec<JobKey>) -> Result<(), CommandError> {
+    let deletes = stream::iter(finished)
+        .map(|(namespace, name)| async move { cluster.delete(&namespace, &name).await })
+        .buffer_unordered(CALLS_IN_FLIGHT);
+    let ends: Vec<Result<(), ClusterError>> = deletes.collect().await;
+    ends.into_iter().collect::<Result<(), ClusterError>>().map_err(CommandError::from)
 }

@@ -1,24 +1,32 @@
 //! The report for machines: JSON, and the same as YAML.
 
 use jiff::Timestamp;
-use serde::Serializer;
+use serde::{Serialize, Serializer};
 
 use super::RunReport;
 
 impl RunReport {
     /// Pretty JSON with a final newline.
     pub fn to_json(&self) -> String {
-        // Serialising to a String fails only where a map's key is not a string; there is no map here.
-        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
-        text.push('\n');
-        text
+        pretty(self)
     }
 
     /// The same as YAML.
     pub fn to_yaml(&self) -> String {
-        // As above: the types hold nothing that YAML cannot say.
-        serde_saphyr::to_string(self).unwrap_or_default()
+        yaml(self)
     }
+}
+
+pub fn pretty(report: &impl Serialize) -> String {
+    // Serialising to a String fails only where a map's key is not a string; there is no map here.
+    let mut text = serde_json::to_string_pretty(report).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+pub fn yaml(report: &impl Serialize) -> String {
+    // As above: the types hold nothing that YAML cannot say.
+    serde_saphyr::to_string(report).unwrap_or_default()
 }
 
 /// RFC 3339 in UTC, to the second: Kubernetes' own times are no finer.

@@ -17,13 +17,21 @@ const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";
 const RESET: &str = "\x1b[0m";
 
-/// What nodes have in common that are told of together.
+/// What nodes have in common that are told of together. Sorts failures before skips.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Cause<'a> {
-    verdict: &'static str,
-    reason: &'a str,
+pub struct Cause<'a> {
+    pub verdict: &'static str,
+    pub reason: &'a str,
     /// The image that failed, or else what the message says.
-    subject: String,
+    pub subject: String,
+}
+
+/// One node's share in a cause.
+pub struct Told<'a> {
+    pub group: &'a str,
+    pub node: &'a str,
+    pub cause: Cause<'a>,
+    pub message: Option<&'a str>,
 }
 
 #[derive(Default)]
@@ -38,52 +46,26 @@ impl RunReport {
     /// Ends with a newline; `color` allows ANSI colours.
     pub fn to_table(&self, color: bool) -> String {
         let mut text = self.counts_table();
-        for (cause, affected) in self.causes() {
-            write_cause(&mut text, &cause, &affected);
-        }
+        let nodes =
+            self.groups.iter().flat_map(|group| group.nodes.iter().map(|node| (group.name.as_str(), node)));
+        let told = nodes.flat_map(|(group, node)| {
+            let causes = causes_of(node).into_iter();
+            causes.map(move |(cause, message)| Told { group, node: &node.name, cause, message })
+        });
+        write_causes(&mut text, told);
         text.push('\n');
         text.push_str(&self.last_line(color));
         text
     }
 
     fn counts_table(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_header(["GROUP", "NODES", "SUCCEEDED", "FAILED", "SKIPPED"]);
-        for group in &self.groups {
+        let header = ["GROUP", "NODES", "SUCCEEDED", "FAILED", "SKIPPED"];
+        let rows = self.groups.iter().map(|group| {
             let Counts { succeeded, failed, skipped } = group.counts;
             let numbers = [succeeded + failed + skipped, succeeded, failed, skipped].map(|n| n.to_string());
-            table.add_row(std::iter::once(group.name.clone()).chain(numbers));
-        }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        let mut text = String::new();
-        for line in table.to_string().lines() {
-            text.push_str(line.trim());
-            text.push('\n');
-        }
-        text
-    }
-
-    /// Failures before skips, then by reason; within one, nodes as the report has them.
-    fn causes(&self) -> BTreeMap<Cause<'_>, Affected<'_>> {
-        let mut causes: BTreeMap<Cause<'_>, Affected<'_>> = BTreeMap::new();
-        for group in &self.groups {
-            for node in &group.nodes {
-                for (cause, message) in causes_of(node) {
-                    let affected = causes.entry(cause).or_default();
-                    // A node has a turn in each of its groups, often for the same reason.
-                    if affected.known.insert(&node.name) {
-                        affected.nodes.push(&node.name);
-                    }
-                    if affected.groups.last() != Some(&group.name.as_str()) {
-                        affected.groups.push(&group.name);
-                    }
-                    affected.message = affected.message.or(message);
-                }
-            }
-        }
-        causes
+            std::iter::once(group.name.clone()).chain(numbers).collect()
+        });
+        columns(&header, rows)
     }
 
     fn last_line(&self, color: bool) -> String {
@@ -96,11 +78,48 @@ impl RunReport {
         };
         let planned = succeeded + failed;
         let nodes = if skipped == 1 { "node" } else { "nodes" };
+        let throttled = match self.throttled {
+            0 => String::new(),
+            1 => ", throttled once by the API server".to_owned(),
+            times => format!(", throttled {times} times by the API server"),
+        };
         format!(
             "{paint}{succeeded} of {planned} Jobs succeeded{reset}, {failed} failed, {skipped} {nodes} skipped\n\
-             run {}, {seconds} s\n",
+             run {}, {seconds} s{throttled}\n",
             self.run_id
         )
+    }
+}
+
+/// Columns with a header; the first is text, the others are numbers.
+pub fn columns(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string().lines().map(|line| format!("{}\n", line.trim())).collect()
+}
+
+/// Equal causes once, each with its nodes as they come.
+pub fn write_causes<'a>(text: &mut String, told: impl Iterator<Item = Told<'a>>) {
+    let mut causes: BTreeMap<Cause<'_>, Affected<'_>> = BTreeMap::new();
+    for Told { group, node, cause, message } in told {
+        let affected = causes.entry(cause).or_default();
+        // A node has a turn in each of its groups, often for the same reason.
+        if affected.known.insert(node) {
+            affected.nodes.push(node);
+        }
+        if affected.groups.last() != Some(&group) {
+            affected.groups.push(group);
+        }
+        affected.message = affected.message.or(message);
+    }
+    for (cause, affected) in &causes {
+        write_cause(text, cause, affected);
     }
 }
 

@@ -29,6 +29,8 @@ fn facts() -> RunFacts {
         config_hash: "c0ffee".into(),
         started_at: time("2026-11-23T03:00:00.9Z"),
         finished_at: time("2026-11-23T03:01:30Z"),
+        throttled: 0,
+        strict: false,
     }
 }
 
@@ -45,6 +47,7 @@ fn result(failure: Option<Failure>) -> JobResult {
         outcome: JobOutcome { verdict, images: vec![image(ImageState::Present), image(second)] },
         started_at: Some(time("2026-11-23T03:00:01Z")),
         finished_at: None,
+        adopted: None,
     }
 }
 
@@ -123,6 +126,20 @@ run r, 90 s
 fn skipped_nodes_do_not_count_against_the_run() {
     let report = mixed(1);
     assert_eq!((report.exit_code, report.counts().skipped), (0, 1));
+}
+
+#[test]
+fn strict_takes_skipped_nodes_and_empty_groups_for_failures() {
+    let code = |nodes: Vec<Node>, strict| {
+        let plan = planned(nodes);
+        let results = vec![plan.jobs().map(|_| result(None)).collect()];
+        RunReport::new(&plan, &results, RunFacts { strict, ..facts() }, None).exit_code
+    };
+    let cordoned = Node { unschedulable: true, ..ready_node("m") };
+    assert_eq!((code(vec![ready_node("n")], false), code(vec![ready_node("n")], true)), (0, 0));
+    let skipped = || vec![ready_node("n"), cordoned.clone()];
+    assert_eq!((code(skipped(), false), code(skipped(), true)), (0, 1));
+    assert_eq!((code(vec![], false), code(vec![], true)), (0, 1));
 }
 
 #[test]

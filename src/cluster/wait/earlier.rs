@@ -1,0 +1,137 @@
+//! Jobs that were there before this run made any: its own, from a process that was killed, and live
+//! ones of earlier runs, which are taken over or waited for.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::super::watch::{JobKey, Seen, SeenJob};
+use super::{Flight, Run, SLOT_GRACE, Step, witness};
+use crate::outcome::{Adopted, Evidence, Failure, JobOutcome, Reason, Verdict, annotation_text};
+use crate::plan::JobIndex;
+
+/// Live Jobs of other runs: each keeps its node from us.
+#[derive(Default)]
+pub struct Holders(HashMap<JobKey, Holder>);
+
+struct Holder {
+    node: String,
+    /// When it is given up: a dead node may never report its end.
+    until: Instant,
+}
+
+impl Holders {
+    pub fn timer(&self) -> Option<Instant> {
+        self.0.values().map(|holder| holder.until).min()
+    }
+
+    pub fn due(&self, now: Instant) -> Vec<JobKey> {
+        self.0.iter().filter(|(_, holder)| holder.until <= now).map(|(key, _)| key.clone()).collect()
+    }
+}
+
+impl Run<'_> {
+    /// Takes in what the first lists held: Jobs first, since pods and events are told by them.
+    pub fn take_in(&mut self, listed: Vec<Seen>) {
+        let (jobs, others): (Vec<Seen>, Vec<Seen>) =
+            listed.into_iter().partition(|seen| matches!(seen, Seen::Job(_)));
+        let (own, foreign): (Vec<_>, Vec<_>) = jobs
+            .into_iter()
+            .filter_map(|seen| if let Seen::Job(job) = seen { Some(*job) } else { None })
+            .partition(|job| self.by_key.contains_key(&job.key));
+        for job in own {
+            self.resume(job);
+        }
+        for job in foreign {
+            self.on_job_of_other_run(job);
+        }
+        for seen in others {
+            self.notice(seen);
+        }
+        let resumed: Vec<JobIndex> = self.flights.keys().copied().collect();
+        for index in resumed {
+            self.decide(index);
+        }
+    }
+
+    /// A Job of this run that an earlier process made: live, or over.
+    fn resume(&mut self, job: SeenJob) {
+        let Some(index) = self.by_key.get(&job.key).copied() else { return };
+        // Where content differs the create will say so, with the name that is taken.
+        if *job.content == *self.inputs.plan.job(index).content {
+            self.adopt(index, &job, None);
+            self.on_job(index, job);
+        }
+    }
+
+    /// A Job of another run of this instance: adopted where it does what ours would, else its node is
+    /// left to it until it ends.
+    pub fn on_job_of_other_run(&mut self, job: SeenJob) {
+        if job.facts.ending().is_some() {
+            return self.release_holder(&job.key);
+        }
+        if self.earlier.0.contains_key(&job.key) {
+            return;
+        }
+        let ours = self.waiting_job(&job);
+        match ours {
+            Some(index) if *job.content == *self.inputs.plan.job(index).content => {
+                let adopted = Adopted { job: job.key.1.clone(), run_id: job.run_id.clone() };
+                self.by_key.insert(job.key.clone(), index);
+                self.adopt(index, &job, Some(adopted));
+            }
+            _ => {
+                let until = Instant::now() + Duration::from_secs(job.deadline_seconds.into()) + SLOT_GRACE;
+                self.queue.occupy(&job.node);
+                if ours.is_some() && self.inputs.replace {
+                    self.note(job.key.clone(), replaced(self.inputs.plan.identity.run_id.as_str()), true);
+                }
+                self.earlier.0.insert(job.key, Holder { node: job.node, until });
+            }
+        }
+    }
+
+    pub fn release_holder(&mut self, key: &JobKey) {
+        if let Some(holder) = self.earlier.0.remove(key) {
+            self.queue.release(&holder.node);
+        }
+    }
+
+    /// The Job of this plan for the same node and group, where it has not been started.
+    fn waiting_job(&self, other: &SeenJob) -> Option<JobIndex> {
+        let mut groups = self.inputs.plan.groups.iter().enumerate();
+        let (group, planned) = groups.find(|(_, planned)| planned.group.name == other.group)?;
+        let job = planned
+            .jobs
+            .iter()
+            .position(|job| job.node.name == other.node && job.namespace == other.key.0)?;
+        let index = JobIndex { group, job };
+        let waits = !self.flights.contains_key(&index) && !self.results.contains_key(&index);
+        waits.then_some(index)
+    }
+
+    fn adopt(&mut self, index: JobIndex, job: &SeenJob, adopted: Option<Adopted>) {
+        let planned = self.inputs.plan.job(index);
+        let evidence = match (self.inputs.render)(planned) {
+            Ok(manifest) => witness::evidence_of(&manifest),
+            Err(_) => Evidence::unseen(planned.group.images.len()),
+        };
+        (self.inputs.on_step)(Step::Started(planned));
+        self.queue.adopt(index, &planned.node.name);
+        let now = Instant::now();
+        let mut flight = Flight::new(job.key.clone(), evidence, Timestamp::now(), now);
+        flight.created(now, job.deadline_seconds);
+        flight.adopted = adopted;
+        self.flights.insert(index, flight);
+        self.created += 1;
+    }
+}
+
+/// What is written on a Job that has to make room.
+fn replaced(run_id: &str) -> String {
+    let message = format!("run {run_id} has other content for this node and was told to replace");
+    let verdict = Verdict::Failed(Failure::new(Reason::Replaced, message));
+    annotation_text(&JobOutcome { verdict, images: Vec::new() }, std::iter::empty())
+}

@@ -1,0 +1,149 @@
+//! A Job between the moment its slot was taken and the moment it is given back. Keeps its times;
+//! the caller brings `now`.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::super::watch::JobKey;
+use super::{LAST_WORDS, SLOT_GRACE};
+use crate::outcome::{Adopted, Ending, Evidence, JobOutcome, Rejection};
+
+/// A pod is bound and pulling within seconds; one that is not after this long wants looking after.
+const LOST_AFTER: Duration = Duration::from_secs(30);
+/// How often a Job whose pod gets nowhere is looked after.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+pub struct Flight {
+    /// Of the Job that does the work.
+    pub key: JobKey,
+    /// Empty until the watch has shown the Job.
+    uid: String,
+    /// The last word on why the Job of this uid has no pod: events outlive a Job, and the next one of
+    /// its name must not be judged by them.
+    rejection: Option<(String, Rejection)>,
+    pub evidence: Evidence,
+    pub started_at: Timestamp,
+    /// The last moment at which the slot is held; moved when the Job is ended early.
+    pub until: Instant,
+    /// The Job is over; its pods' last words are waited for until this.
+    pub over: Option<(Ending, Instant)>,
+    /// The API server has the Job.
+    pub posted: bool,
+    /// We have ended it; its end confirms what was decided then.
+    pub ended: bool,
+    /// What an earlier process of the run has written on the failed Job.
+    pub judged: Option<JobOutcome>,
+    pub adopted: Option<Adopted>,
+    pub look: Look,
+}
+
+/// Whether somebody looks after the Job's node.
+pub enum Look {
+    /// From this moment on, where the pod gets nowhere.
+    From(Instant),
+    /// The Job is over without a cause, and is judged once the answer is there.
+    Last,
+    Done,
+}
+
+/// What a timer calls for.
+pub enum Due {
+    End(Ending),
+    Look,
+}
+
+impl Flight {
+    /// Of a Job that is about to be created.
+    pub fn new(key: JobKey, evidence: Evidence, started_at: Timestamp, until: Instant) -> Flight {
+        Flight {
+            key,
+            uid: String::new(),
+            rejection: None,
+            evidence,
+            started_at,
+            until,
+            over: None,
+            posted: false,
+            ended: false,
+            judged: None,
+            adopted: None,
+            look: Look::From(until),
+        }
+    }
+
+    /// The API server has the Job, and its deadline runs at the latest from now.
+    pub fn created(&mut self, now: Instant, deadline_seconds: u32) {
+        self.posted = true;
+        self.until = now + Duration::from_secs(deadline_seconds.into()) + SLOT_GRACE;
+        self.look = Look::From(now + LOST_AFTER);
+    }
+
+    pub fn is_known_as(&mut self, uid: String) {
+        self.uid = uid;
+        self.weigh_rejection();
+    }
+
+    pub fn on_rejection(&mut self, uid: String, rejection: Rejection) {
+        self.rejection = Some((uid, rejection));
+        self.weigh_rejection();
+    }
+
+    fn weigh_rejection(&mut self) {
+        if let Some((_, rejection)) = self.rejection.take_if(|(uid, _)| *uid == self.uid) {
+            self.evidence.observe_rejection(rejection);
+        }
+    }
+
+    pub fn is_over(&mut self, ending: Ending, now: Instant) {
+        // The first end counts: a Job that is over may be deleted by its TTL.
+        self.over.get_or_insert((ending, now + LAST_WORDS));
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.posted && self.over.is_none()
+    }
+
+    pub fn timer(&self) -> Instant {
+        let end = match &self.over {
+            Some((_, last_words)) => (*last_words).min(self.until),
+            None => self.until,
+        };
+        match self.look {
+            Look::From(look) if self.over.is_none() => end.min(look),
+            _ => end,
+        }
+    }
+
+    pub fn due(&self, now: Instant) -> Option<Due> {
+        if self.timer() > now {
+            return None;
+        }
+        match &self.over {
+            Some((ending, _)) => Some(Due::End(ending.clone())),
+            None if self.until <= now => Some(Due::End(Ending::GaveUp)),
+            None => Some(Due::Look),
+        }
+    }
+
+    pub fn looked_at(&mut self, now: Instant) {
+        self.look = Look::From(now + LOOK_AGAIN);
+    }
+
+    /// A deadline without a cause may be the node's fault, and it is asked about once.
+    pub fn wants_last_look(&self, ending: &Ending) -> bool {
+        let timed_out = match ending {
+            Ending::GaveUp => true,
+            Ending::Failed { reason, .. } => reason == "DeadlineExceeded",
+            _ => false,
+        };
+        timed_out
+            && self.posted
+            && !self.ended
+            && self.judged.is_none()
+            && matches!(self.look, Look::From(_))
+            && self.evidence.lacks_cause()
+            && !self.evidence.all_proven()
+    }
+}

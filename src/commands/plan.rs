@@ -1,0 +1,92 @@
+//! Says what a run would do, and does nothing.
+
+use std::path::Path;
+
+use super::selection::narrow_nodes;
+use super::{
+    CommandError, FAILURE, SUCCESS, WORK_TO_DO, connect_options, load_config, renderer, run_id, write_stdout,
+};
+use crate::cli::{GlobalArgs, Output, PlanArgs, Selection};
+use crate::cluster::{self, Cluster};
+use crate::config::load::{self, Loaded};
+use crate::plan::node::nodes_from_text;
+use crate::plan::{Node, Plan, RunId, RunIdentity};
+use crate::report::PlanReport;
+
+pub async fn plan(global: &GlobalArgs, args: &PlanArgs) -> Result<u8, CommandError> {
+    let loaded = load_config(global, &args.selection)?;
+    renderer(&loaded.config)?;
+    let plan = plan_offline_or_not(global, &loaded, &args.selection, args.nodes.as_deref()).await?;
+    let report = PlanReport::new(&plan, Vec::new());
+    print(&report, args.output)?;
+    let work = args.detailed_exitcode && report.counts().create > 0;
+    Ok(if work { WORK_TO_DO } else { SUCCESS })
+}
+
+/// Prints a plan, and gives the exit code of one that the API server was asked about.
+pub fn print(report: &PlanReport, output: Output) -> Result<u8, CommandError> {
+    let text = match output {
+        Output::Json => report.to_json(),
+        Output::Yaml => report.to_yaml(),
+        Output::Table => report.to_table(),
+    };
+    write_stdout(&text)?;
+    Ok(if report.counts().failed > 0 { FAILURE } else { SUCCESS })
+}
+
+/// The plan over the nodes of a file, or over those of the cluster.
+pub async fn plan_offline_or_not(
+    global: &GlobalArgs,
+    loaded: &Loaded,
+    selection: &Selection,
+    nodes: Option<&Path>,
+) -> Result<Plan, CommandError> {
+    let run_id = run_id(global, RunId::render)?;
+    let options = connect_options(global, loaded);
+    let (nodes, default_namespace) = match nodes {
+        Some(path) => {
+            // A file of nodes needs no cluster, so only a kubeconfig that was asked for is read.
+            let asked_for = options.kubeconfig.is_some() || options.context.is_some();
+            let namespace =
+                if asked_for { cluster::default_namespace(&options).await? } else { "default".to_owned() };
+            (nodes_of_file(path)?, namespace)
+        }
+        None => {
+            let cluster = Cluster::connect(&options).await?;
+            (
+                cluster.list_nodes(only_selector(loaded, selection).as_deref()).await?,
+                cluster.default_namespace,
+            )
+        }
+    };
+    plan_over(loaded, selection, nodes, run_id, default_namespace)
+}
+
+/// The plan over `nodes`.
+pub fn plan_over(
+    loaded: &Loaded,
+    selection: &Selection,
+    nodes: Vec<Node>,
+    run_id: RunId,
+    default_namespace: String,
+) -> Result<Plan, CommandError> {
+    let nodes = narrow_nodes(nodes, selection)?;
+    let instance = loaded.config.instance.clone();
+    let namespace = loaded.config.namespace.clone().unwrap_or(default_namespace);
+    Ok(crate::plan::plan(&loaded.config, nodes, RunIdentity { instance, run_id, namespace }))
+}
+
+/// The selector that all groups share, for the API server to apply; with several, one unfiltered
+/// list is the cheaper question. Nodes asked for by name must be in the list to be known.
+pub fn only_selector(loaded: &Loaded, selection: &Selection) -> Option<String> {
+    let mut selectors = loaded.config.groups.iter().map(|group| group.node_selector.as_query());
+    let first = selectors.next().filter(|selector| !selector.is_empty() && selection.node.is_empty())?;
+    selectors.all(|selector| selector == first).then_some(first)
+}
+
+fn nodes_of_file(path: &Path) -> Result<Vec<Node>, CommandError> {
+    let name = path.display();
+    let text = load::read_input(path)
+        .map_err(|error| CommandError::Usage(format!("cannot read the nodes of {name}: {error}")))?;
+    nodes_from_text(&text).map_err(|error| CommandError::Usage(format!("{name}: {error}")))
+}

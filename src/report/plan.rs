@@ -1,0 +1,151 @@
+//! What a run would do, for every node. Its field names and codes are an interface like the report's.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::json;
+use super::table::{Cause, Told, columns, write_causes};
+use crate::outcome::Failure;
+use crate::plan::{JobIndex, Plan, PlannedJob, Skipped};
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanReport {
+    /// Of this form.
+    pub version: u32,
+    /// The most a run may take, as a Go duration.
+    pub run_deadline: String,
+    /// In file order.
+    pub groups: Vec<GroupPlan>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupPlan {
+    pub name: String,
+    pub counts: PlanCounts,
+    /// By name.
+    pub nodes: Vec<NodePlan>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PlanCounts {
+    pub create: usize,
+    pub skip: usize,
+    /// Refused by the API server in a dry run; absent where none was.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failed: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NodePlan {
+    pub name: String,
+    /// `create`, `skip`, or `failed` where a server-side dry run was refused.
+    pub action: &'static str,
+    pub reason: Option<&'static str>,
+    pub message: Option<String>,
+    pub template: Option<String>,
+    /// Name of its Job.
+    pub job: Option<String>,
+}
+
+/// A Job that the API server would not take.
+pub type Refusal = (JobIndex, Failure);
+
+impl PlanReport {
+    /// `refusals` are those of a server-side dry run.
+    pub fn new(plan: &Plan, refusals: Vec<Refusal>) -> PlanReport {
+        let mut refusals: HashMap<JobIndex, Failure> = refusals.into_iter().collect();
+        let groups = plan.groups.iter().enumerate().map(|(group, planned)| {
+            let jobs = planned.jobs.iter().enumerate();
+            let jobs = jobs
+                .map(|(job, planned)| NodePlan::of_job(planned, refusals.remove(&JobIndex { group, job })));
+            let mut nodes: Vec<NodePlan> =
+                jobs.chain(planned.skipped.iter().map(NodePlan::of_skipped)).collect();
+            nodes.sort_by(|a, b| a.name.cmp(&b.name));
+            let count = |action| nodes.iter().filter(|node| node.action == action).count();
+            let counts = PlanCounts { create: count("create"), skip: count("skip"), failed: count("failed") };
+            GroupPlan { name: planned.group.name.clone(), counts, nodes }
+        });
+        PlanReport { version: 1, run_deadline: plan.run_deadline(), groups: groups.collect() }
+    }
+
+    /// Over all groups; a node counts once for each of its groups.
+    pub fn counts(&self) -> PlanCounts {
+        self.groups.iter().fold(PlanCounts::default(), |sum, group| PlanCounts {
+            create: sum.create + group.counts.create,
+            skip: sum.skip + group.counts.skip,
+            failed: sum.failed + group.counts.failed,
+        })
+    }
+
+    pub fn to_json(&self) -> String {
+        json::pretty(self)
+    }
+
+    pub fn to_yaml(&self) -> String {
+        json::yaml(self)
+    }
+
+    /// For a person on an 80-column terminal.
+    pub fn to_table(&self) -> String {
+        let rows = self.groups.iter().map(|GroupPlan { name, counts, nodes }| {
+            let numbers = [nodes.len(), counts.create, counts.skip].map(|number| number.to_string());
+            std::iter::once(name.clone()).chain(numbers).collect()
+        });
+        let mut text = columns(&["GROUP", "NODES", "CREATE", "SKIP"], rows);
+        let nodes =
+            self.groups.iter().flat_map(|group| group.nodes.iter().map(|node| (group.name.as_str(), node)));
+        write_causes(&mut text, nodes.filter_map(|(group, node)| told(group, node)));
+        let PlanCounts { create, skip, failed } = self.counts();
+        let refused =
+            if failed > 0 { format!(", {failed} refused by the API server") } else { String::new() };
+        let nodes = if skip == 1 { "node" } else { "nodes" };
+        let deadline = &self.run_deadline;
+        text.push_str(&format!(
+            "\n{create} Jobs to create, {skip} {nodes} skipped{refused}; done within {deadline}\n"
+        ));
+        text
+    }
+}
+
+impl NodePlan {
+    fn of_job(job: &PlannedJob, refusal: Option<Failure>) -> NodePlan {
+        NodePlan {
+            name: job.node.name.clone(),
+            action: if refusal.is_some() { "failed" } else { "create" },
+            reason: refusal.as_ref().map(|failure| failure.reason.code()),
+            message: refusal.map(|failure| failure.message),
+            template: Some(job.template.as_str().to_owned()),
+            job: Some(job.name.clone()),
+        }
+    }
+
+    fn of_skipped(skipped: &Skipped) -> NodePlan {
+        let Skipped { node, reason, message } = skipped;
+        NodePlan {
+            name: node.name.clone(),
+            action: "skip",
+            reason: Some(reason.code()),
+            message: Some(message.clone()),
+            template: None,
+            job: None,
+        }
+    }
+}
+
+fn told<'a>(group: &'a str, node: &'a NodePlan) -> Option<Told<'a>> {
+    let message = node.message.as_deref();
+    let (verdict, subject, message) = match (node.action, node.reason) {
+        ("failed", _) => ("failed", String::new(), message),
+        ("skip", Some("tainted")) => ("skipped", message.unwrap_or_default().to_owned(), None),
+        ("skip", _) => ("skipped", String::new(), None),
+        _ => return None,
+    };
+    let cause = Cause { verdict, reason: node.reason.unwrap_or_default(), subject };
+    Some(Told { group, node: &node.name, cause, message })
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}

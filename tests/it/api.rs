@@ -172,20 +172,20 @@ fn first_node(ended: &Ended) -> Value {
 }
 
 #[tokio::test]
-async fn a_run_costs_one_post_a_node_and_six_requests_beside() {
+async fn a_run_costs_one_post_a_node_and_ten_requests_beside() {
     let (ended, server) = run_against(40, vec![created], "").await;
     ended.expect_code(0);
     let requests = server.requests.lock().unwrap();
     assert_eq!(server.posts(), 40);
-    assert_eq!(requests.len(), 40 + 6, "{requests:#?}");
+    assert_eq!(requests.len(), 40 + 10, "{requests:#?}");
     let first_post = requests.iter().position(|r| r.starts_with("POST")).unwrap();
     let (watches, lists): (Vec<&String>, Vec<&String>) =
-        requests.iter().filter(|r| r.contains("labelSelector=")).partition(|r| r.contains("watch=true"));
+        requests.iter().filter(|r| r.contains("Selector=")).partition(|r| r.contains("watch=true"));
     let listed = |list: &&String| requests.iter().take(first_post).any(|request| request == *list);
-    assert!(lists.len() == 2 && lists.iter().all(listed), "lists before the first create: {requests:#?}");
+    assert!(lists.len() == 4 && lists.iter().all(listed), "lists before the first create: {requests:#?}");
     let resumes =
         |watch: &&String| watch.contains("resourceVersion=1&") || watch.ends_with("resourceVersion=1");
-    assert!(watches.len() == 2 && watches.iter().all(resumes), "watches go on from there: {requests:#?}");
+    assert!(watches.len() == 4 && watches.iter().all(resumes), "watches go on from there: {requests:#?}");
     let post = &requests[first_post];
     assert!(
         post.contains("fieldManager=quayctl-controller") && post.contains("fieldValidation=Strict"),

@@ -3,6 +3,7 @@
 //! * `cases`: golden folders below `tests/cases`, through the built binary.
 //! * `cli`: exit codes, help, what goes where.
 //! * `api`: exact wire behaviour, against a scripted API server.
+//! * `adoption`, `limits`: a run's identity and bounds, on the real control plane.
 //! * `cluster`: claims about Kubernetes, against a real control plane (`tests/cluster`).
 //! * `shipped`: what the repository ships agrees with the code and with itself.
 #![allow(
@@ -14,9 +15,11 @@
     reason = "a test that cannot go on panics, and tests touch the world"
 )]
 
+mod adoption;
 mod api;
 mod cases;
 mod cli;
 mod cluster;
+mod limits;
 mod shipped;
 mod support;

@@ -59,6 +59,10 @@ impl Run<'_> {
     /// A Job of this run that an earlier process made: live, or over.
     fn resume(&mut self, job: SeenJob) {
         let Some(index) = self.by_key.get(&job.key).copied() else { return };
+        // Its list may be followed by changes of it before the other lists are there.
+        if self.flights.contains_key(&index) || self.results.contains_key(&index) {
+            return self.route(index, Seen::Job(Box::new(job)));
+        }
         // Where content differs the create will say so, with the name that is taken.
         if *job.content == *self.inputs.plan.job(index).content {
             self.adopt(index, &job, None);

@@ -1,10 +1,14 @@
 //! A real control plane with simulated nodes, one for all tests of this process.
 
-use std::io::{BufRead, BufReader};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
+
+use serde_json::Value;
+use serde_json::de::IoRead;
 
 use super::{Ended, ended, quayctl};
 
@@ -31,7 +35,9 @@ impl Bed {
         let bin = std::env::var("QUAYCTL_TEST_BED").expect(
             "QUAYCTL_TEST_BED names the built test bed: run `make test`, or export it from tests/cluster/build.sh",
         );
-        let dir = std::env::temp_dir().join(format!("quayctl-bed-{}", std::process::id()));
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("quayctl-bed-{}-{number}", std::process::id()));
         let mut supervisor = Command::new(Path::new(&bin).join("bed"))
             .args(["run", "--until-stdin-closes", "--dir"])
             .arg(&dir)
@@ -82,15 +88,155 @@ impl Bed {
     }
 
     /// The binary under test, on this cluster, with `config` as its file.
+    #[track_caller]
     pub fn quayctl(&self, args: &[&str], config: &str) -> Ended {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = dir.path().join("quayctl.toml");
+        let (_folder, mut command) = self.command(args, config);
+        ended(&mut command)
+    }
+
+    /// `run -o json` in `namespace`.
+    #[track_caller]
+    pub fn run(&self, namespace: &str, config: &str, more: &[&str]) -> Ended {
+        self.quayctl(&[&["run", "-o", "json", "-n", namespace], more].concat(), config)
+    }
+
+    /// `run -o json` in `namespace`, under way.
+    pub fn start_run(&self, namespace: &str, config: &str, more: &[&str]) -> Running {
+        let (folder, mut command) =
+            self.command(&[&["run", "-o", "json", "-n", namespace], more].concat(), config);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        Running { child, _folder: folder }
+    }
+
+    fn command(&self, args: &[&str], config: &str) -> (tempfile::TempDir, Command) {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = folder.path().join("quayctl.toml");
         std::fs::write(&path, config).expect("the config is written");
         let mut command = quayctl();
         command.args(args).arg("--config").arg(&path).arg("--kubeconfig").arg(self.kubeconfig());
         command.env("QUAYCTL_CARRIER_IMAGE", "quayctl-controller:test");
-        ended(&mut command)
+        (folder, command)
     }
+
+    /// The Jobs of ours in a namespace.
+    #[track_caller]
+    pub fn jobs(&self, namespace: &str) -> Vec<Value> {
+        let list = self.get(&["get", "jobs", "-n", namespace, "-l", OURS]);
+        list["items"].as_array().expect("a list").clone()
+    }
+
+    /// Sends a signal to one of the control plane's processes.
+    pub fn signal(&self, component: &str, signal: &str) {
+        let bin = std::env::var("QUAYCTL_TEST_BED").expect("the bed is running, so it was named");
+        let mut command = Command::new(Path::new(&bin).join("bed"));
+        command.arg("signal").arg("--dir").arg(&self.dir).args([
+            "--component",
+            component,
+            "--signal",
+            signal,
+        ]);
+        ended(&mut command).expect_code(0);
+    }
+}
+
+/// What selects our Jobs and pods.
+pub const OURS: &str = "app.kubernetes.io/managed-by=quayctl-controller";
+
+/// The binary under test, running. Killed when dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Running {
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        ended(Command::new("kill").args([&format!("-{signal}"), &pid])).expect_code(0);
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Ended {
+        let mut stdout = String::new();
+        let mut stderr = String::new();
+        // What it logs fits a pipe's buffer, so reading one after the other cannot block it.
+        self.child.stdout.take().expect("piped").read_to_string(&mut stdout).expect("UTF-8");
+        self.child.stderr.take().expect("piped").read_to_string(&mut stderr).expect("UTF-8");
+        let code = self.child.wait().expect("it ends").code();
+        Ended { code, stdout, stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Follows a namespace's Jobs through kubectl's watch: independent of our own code.
+pub struct Observer {
+    kubectl: Child,
+    events: serde_json::StreamDeserializer<'static, IoRead<BufReader<ChildStdout>>, Value>,
+}
+
+impl Observer {
+    pub fn start(bed: &Bed, namespace: &str) -> Observer {
+        let args = ["get", "jobs", "-n", namespace, "--watch", "--output-watch-events", "-o", "json"];
+        let mut kubectl = bed.kubectl(&args).stdout(Stdio::piped()).spawn().expect("kubectl starts");
+        let stdout = BufReader::new(kubectl.stdout.take().expect("stdout is piped"));
+        let events = serde_json::Deserializer::from_reader(stdout).into_iter();
+        Observer { kubectl, events }
+    }
+
+    /// The next state of a Job; waits for one.
+    pub fn next_job(&mut self) -> Value {
+        self.events.next().expect("the watch goes on").expect("an event")["object"].take()
+    }
+
+    /// Waits for a Job of which `is_it` holds.
+    pub fn wait_for(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let job = self.next_job();
+            if is_it(&job) {
+                return job;
+            }
+        }
+    }
+
+    /// In watch order, until `total` Jobs are over: the most that were live at once, over all and on
+    /// one node.
+    pub fn most_live_jobs(mut self, total: usize) -> (usize, usize) {
+        let (mut live, mut over) = (BTreeMap::new(), BTreeSet::new());
+        let (mut most, mut most_on_a_node) = (0, 0);
+        while over.len() < total {
+            let job = self.next_job();
+            let name = job["metadata"]["name"].to_string();
+            if is_over(&job) {
+                live.remove(&name);
+                over.insert(name);
+            } else if !over.contains(&name) {
+                live.insert(name, job["metadata"]["annotations"]["quayctl-controller/node"].to_string());
+            }
+            most = most.max(live.len());
+            let nodes: BTreeSet<&String> = live.values().collect();
+            most_on_a_node = most_on_a_node.max(1 + live.len() - nodes.len());
+        }
+        (most, most_on_a_node)
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        let _ = self.kubectl.kill();
+        let _ = self.kubectl.wait();
+    }
+}
+
+/// Whether a Job is complete or failed.
+pub fn is_over(job: &Value) -> bool {
+    let conditions = job["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    conditions.iter().any(|c| (c["type"] == "Complete" || c["type"] == "Failed") && c["status"] == "True")
 }
 
 impl Drop for Bed {

@@ -5,6 +5,7 @@
 //! * `api`: exact wire behaviour, against a scripted API server.
 //! * `adoption`, `limits`: a run's identity and bounds, on the real control plane.
 //! * `cluster`: claims about Kubernetes, against a real control plane (`tests/cluster`).
+//! * `interface`: the old interface, plans and dry runs. `regressions`: the defects of 2017.
 //! * `shipped`: what the repository ships agrees with the code and with itself.
 #![allow(
     clippy::unwrap_used,
@@ -20,6 +21,8 @@ mod api;
 mod cases;
 mod cli;
 mod cluster;
+mod interface;
 mod limits;
+mod regressions;
 mod shipped;
 mod support;

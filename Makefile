@@ -5,7 +5,7 @@ MODE ?= open
 CLUSTER ?=
 CLUSTER_DIR := target/cluster$(if $(CLUSTER),/$(CLUSTER))
 
-.PHONY: help demo test lint cluster-up cluster-down clean-cache
+.PHONY: help demo test lint image cluster-up cluster-down clean-cache
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
@@ -17,6 +17,9 @@ test: ## run all tests, those on a real control plane included
 
 lint: ## formatting, clippy, rustdoc, dependency policy, go vet
 	@tests/lint.sh
+
+image: ## build the container image as an OCI archive: target/image/quayctl-controller.oci.tar
+	@tests/image.sh
 
 cluster-up: ## start a control plane: NODES=50 MODE=stock|open CLUSTER=name
 	@tests/prerequisites.sh go

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Says what is missing on this machine and how to get it, before anything long begins.
-# Usage: prerequisites.sh [rust] [go]
+# Usage: prerequisites.sh [rust] [go] [image]
 set -euo pipefail
 
 missing=()
@@ -23,6 +23,16 @@ for what in "${@:-rust go}"; do
                 if [[ "$version" == go1.* && "$minor" -lt 26 ]]; then
                     missing+=("go: found $version, 1.26 or newer is needed: install it from https://go.dev/dl")
                 fi
+            fi
+            ;;
+        image)
+            need buildah "apt-get install buildah, dnf install buildah; where there is none, docker build . does the same"
+            need musl-gcc "apt-get install musl-tools, dnf install musl-gcc"
+            [[ -e /usr/share/ca-certificates/mozilla ]] || missing+=("CA roots: apt-get install ca-certificates")
+            if command -v cargo >/dev/null; then
+                target="$(uname -m)-unknown-linux-musl"
+                [[ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]] ||
+                    missing+=("Rust's libraries for static programs: rustup target add $target")
             fi
             ;;
         esac

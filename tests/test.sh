@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests: Rust, those on a real control plane included, and the test bed's own.
+# All tests: Rust, those on a real control plane included, the test bed's own, deploy/ and the image.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tests/prerequisites.sh rust go
@@ -24,3 +24,9 @@ trap end EXIT
 
 cargo test --locked "$@"
 (cd tests/cluster && go test ./bed/...)
+QUAYCTL_BINARY="$CARGO_TARGET_DIR/debug/quayctl-controller" tests/deploy_test.sh
+if tests/prerequisites.sh image 2>/dev/null; then
+    tests/image_test.sh
+else
+    echo "the image test is left out; to have it: apt-get install buildah musl-tools ca-certificates && rustup target add $(uname -m)-unknown-linux-musl" >&2
+fi

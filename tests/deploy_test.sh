@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Applies deploy/ to a real control plane, and runs the controller there with nothing but the rights
+# that deploy/ gives it. QUAYCTL_BINARY names the controller; without it the release one is built.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tests/prerequisites.sh rust go
+source tests/checks.sh
+bed=${QUAYCTL_TEST_BED:-$(tests/cluster/build.sh)}
+binary=${QUAYCTL_BINARY:-$(tests/binary.sh)}
+
+work=$(mktemp -d)
+end() {
+    local code=$?
+    trap - EXIT
+    "$bed/bed" down --dir "$work/bed" >&2 || true
+    rm -rf "$work"
+    exit "$code"
+}
+trap end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+"$bed/bed" up --dir "$work/bed" --nodes 3 --old 1 >/dev/null
+export KUBECONFIG="$work/bed/kubeconfig"
+PATH="$work/bed/bin:$PATH"
+namespace=image-pulls
+account=system:serviceaccount:$namespace:quayctl-controller
+
+quietly() { # quietly COMMAND...: it works, and the API server has nothing to say about it
+    local said
+    said=$("$@" 2>&1) && ! grep -i warning <<<"$said" || { echo "$said"; return 1; }
+}
+check "it is accepted without a warning" quietly kubectl apply -k deploy
+unchanged() { ! kubectl apply -k deploy | grep -v ' unchanged$'; }
+check "applied again, nothing changes" unchanged
+check "its ConfigMap is config/quayctl.toml" same "$(cat config/quayctl.toml)" \
+    "$(kubectl get configmap quayctl-config -n "$namespace" -o 'jsonpath={.data.quayctl\.toml}')"
+
+job_from() { kubectl create job "$@" --from=cronjob/quayctl-controller -n "$namespace"; }
+check "a Job from the CronJob passes a server-side dry run" quietly job_from tried --dry-run=server
+spec=$(kubectl get cronjob quayctl-controller -n "$namespace" -o 'jsonpath={.spec.jobTemplate.spec.template.spec}')
+pod() { # pod SPEC
+    printf '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"tried","namespace":"%s"},"spec":%s}' \
+        "$namespace" "$1" | kubectl create --dry-run=server -f -
+}
+check "its pod passes Pod Security restricted" quietly pod "$spec"
+refused() { ! pod "${spec/\"allowPrivilegeEscalation\":false/\"allowPrivilegeEscalation\":true}" && pod "$spec"; }
+check "which refuses a pod that asks for more" refused
+
+check "a Job from the CronJob completes" quietly job_from once
+completes() { kubectl wait --for=condition=Complete job/once -n "$namespace" --timeout=60s; }
+check "and its pod has run" completes
+check "the label that QUAYCTL_RUN_ID is read from is the Job's uid" same \
+    "$(kubectl get job once -n "$namespace" -o 'jsonpath={.metadata.uid}')" \
+    "$(kubectl get pods -n "$namespace" -l job-name=once -o 'jsonpath={.items[0].metadata.labels.batch\.kubernetes\.io/controller-uid}')"
+
+may() { # may yes|no VERB RESOURCE FLAGS...
+    local wanted=$1
+    shift
+    same "$wanted" "$(kubectl auth can-i "$@" --as="$account" 2>/dev/null || true)"
+}
+while read -r wanted verb resource flags; do
+    # shellcheck disable=SC2086 # no flags are no argument
+    check "may it $verb $resource${flags:+ $flags}: $wanted" may "$wanted" "$verb" "$resource" $flags </dev/null
+done <<EOF2
+yes list nodes
+no get nodes
+no watch nodes
+yes create jobs -n $namespace
+yes get jobs -n $namespace
+yes patch jobs -n $namespace
+no delete jobs -n $namespace
+no update jobs -n $namespace
+no create jobs -n default
+yes watch pods -n $namespace
+no create pods -n $namespace
+no get pods/log -n $namespace
+yes watch events -n $namespace
+no get secrets -n $namespace
+no get configmaps -n $namespace
+EOF2
+
+# The run itself, as the pod would do it: the account's token, the pod's environment, nothing else.
+cp "$KUBECONFIG" "$work/kubeconfig"
+kubectl config set-credentials controller --kubeconfig "$work/kubeconfig" \
+    --token="$(kubectl create token quayctl-controller -n "$namespace")" >/dev/null
+kubectl config set-context --current --user=controller --kubeconfig "$work/kubeconfig" >/dev/null
+image=$(kubectl get cronjob quayctl-controller -n "$namespace" \
+    -o 'jsonpath={.spec.jobTemplate.spec.template.spec.containers[0].env[?(@.name=="QUAYCTL_CARRIER_IMAGE")].value}')
+as_deployed() {
+    QUAYCTL_CARRIER_IMAGE=$image QUAYCTL_RUN_ID=deploy-test MY_POD_NAMESPACE=$namespace \
+        "$binary" run --config config/quayctl.toml --kubeconfig "$work/kubeconfig"
+}
+check "a run with that account's rights succeeds" as_deployed
+check "and has made a Job for each node" same 3 \
+    "$(kubectl get jobs -n "$namespace" -l quayctl-controller/group=logging -o name | wc -l)"
+
+# A mirror is one line in kustomization.yaml.
+cp -R config deploy "$work"
+sed -i 's|^    newTag: .*|    newName: registry.example.com/mirror\n    newTag: "9.9"|' "$work/deploy/kustomization.yaml"
+mirrored() { kubectl kustomize "$work/deploy" | grep -o 'registry.example.com/mirror:.*'; }
+check "another image is the carrier as well" same $'registry.example.com/mirror:9.9\nregistry.example.com/mirror:9.9' "$(mirrored)"
+check "the image is of this version" same \
+    "ghcr.io/example/quayctl-controller:$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml)" "$image"
+
+summary

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Builds the container image as an OCI archive, with no engine and nothing from a registry: the static
+# binaries are built here and stand in for the Dockerfile's stage `build`. Prints the archive's path,
+# which is all that goes to stdout.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tests/prerequisites.sh rust image
+source tests/cache.sh
+
+target="$(uname -m)-unknown-linux-musl"
+archive=target/image/quayctl-controller.oci.tar
+made_of=(Cargo.toml Cargo.lock rust-toolchain.toml src templates)
+
+binaries="$cache/bin/$(content_key "${made_of[@]}")-$target"
+if [[ ! -x "$binaries/quayctl-controller" || ! -x "$binaries/pause" ]]; then
+    echo "building the static binaries (about 6 minutes the first time, 1 minute later)" >&2
+    # ring has C in it. Cargo links with the libc that comes with the target.
+    TARGET_CC=musl-gcc cargo build --profile dist --locked --target "$target" >&2
+    mkdir -p "$binaries"
+    for program in quayctl-controller pause; do
+        # Another build may do the same: whoever is last replaces an equal file.
+        copy=$(mktemp "$binaries/.new.XXXXXX")
+        cp "$CARGO_TARGET_DIR/$target/dist/$program" "$copy"
+        chmod 755 "$copy"
+        mv "$copy" "$binaries/$program"
+    done
+fi
+
+# buildah's own storage, too, so that nothing is left on the machine.
+work=$(mktemp -d)
+fresh=
+export XDG_DATA_HOME="$work/data"
+containers=absent
+[[ ! -e /var/lib/containers ]] || containers=present
+end() {
+    local code=$?
+    trap - EXIT
+    [[ -z "$fresh" ]] || rm -f "$fresh"
+    # Without root its files belong to other users of our user namespace.
+    rm -rf "$work" 2>/dev/null || buildah unshare rm -rf "$work"
+    # Root's push notes there what it has seen, and no option says otherwise.
+    if [[ "$containers" == absent && -O /var/lib/containers ]]; then
+        rm -f /var/lib/containers/cache/blob-info-cache-v1.*
+        rmdir /var/lib/containers/cache /var/lib/containers 2>/dev/null || true
+    fi
+    exit "$code"
+}
+trap end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+mkdir -p "$work/stage/out" "$work/context"
+cp "$binaries/quayctl-controller" "$binaries/pause" "$work/stage/out/"
+# The distribution's roots, without what the owner of this machine has added.
+cat /usr/share/ca-certificates/mozilla/*.crt >"$work/stage/out/ca-certificates.crt"
+chmod 644 "$work/stage/out/ca-certificates.crt"
+
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml)
+revision=$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || true)
+# With the commit's time everywhere, one commit gives one digest.
+time=$(git log -1 --format=%ct 2>/dev/null || echo 0)
+
+storage=(--root "$work/root" --runroot "$work/runroot" --storage-driver vfs)
+buildah "${storage[@]}" bud --quiet --isolation chroot --file Dockerfile --target final \
+    --build-context build="$work/stage" --build-arg TARGETARCH= \
+    --build-arg VERSION="$version" --build-arg REVISION="$revision" --timestamp "$time" \
+    --tag quayctl-controller "$work/context" >/dev/null
+mkdir -p "$(dirname "$archive")"
+# An archive that is there already would be added to.
+fresh=$(mktemp -u "$archive.XXXXXX")
+buildah "${storage[@]}" push --quiet quayctl-controller "oci-archive:$fresh:$version"
+mv "$fresh" "$archive"
+
+for file in "$binaries/quayctl-controller" "$binaries/pause" "$archive"; do
+    printf '%8d KiB  %s\n' "$(($(stat -c %s "$file") / 1024))" "$(basename "$file")" >&2
+done
+echo "$archive"

@@ -64,7 +64,7 @@ while read -r wanted verb resource flags; do
     check "may it $verb $resource${flags:+ $flags}: $wanted" may "$wanted" "$verb" "$resource" $flags </dev/null
 done <<EOF2
 yes list nodes
-no get nodes
+yes get nodes
 no watch nodes
 yes create jobs -n $namespace
 yes get jobs -n $namespace

@@ -269,7 +269,7 @@ fn a_missing_permission_is_named_by_verb_resource_and_namespace() {
     let account = format!("system:serviceaccount:{namespace}:default");
     let token =
         ended(&mut bed.kubectl(&["create", "token", "default", "-n", &namespace])).expect_code(0).stdout;
-    let kubeconfig = with_token(bed, token.trim());
+    let kubeconfig = bed.kubeconfig_with(token.trim());
     let try_run = || {
         let config = one_group(&["nginx:1.29"], "node_selector = \"gpu\"");
         let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
@@ -322,18 +322,6 @@ fn assert_one_error(ended: &Ended, words: &[&str]) {
         assert!(errors[0].contains(word), "{word:?} is missing: {}", ended.stderr);
     }
     assert_eq!(ended.stdout, "");
-}
-
-/// The bed's kubeconfig with another user's token.
-fn with_token(bed: &Bed, token: &str) -> tempfile::NamedTempFile {
-    let text = std::fs::read_to_string(bed.kubeconfig()).unwrap();
-    let mut config: Value = serde_saphyr::from_str(&text).unwrap();
-    for user in config["users"].as_array_mut().unwrap() {
-        user["user"] = serde_json::json!({ "token": token });
-    }
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), config.to_string()).unwrap();
-    file
 }
 
 /// Jobs by name, as `render --nodes` prints them for run id `x` on this cluster's nodes.

@@ -5,6 +5,7 @@
 //! * `api`: exact wire behaviour, against a scripted API server.
 //! * `adoption`, `limits`: a run's identity and bounds, on the real control plane.
 //! * `cluster`: claims about Kubernetes, against a real control plane (`tests/cluster`).
+//! * `deploy`: the rights that `deploy/` gives.
 //! * `interface`: the old interface, plans and dry runs. `regressions`: the defects of 2017.
 //! * `shipped`: what the repository ships agrees with the code and with itself.
 #![allow(
@@ -21,6 +22,7 @@ mod api;
 mod cases;
 mod cli;
 mod cluster;
+mod deploy;
 mod interface;
 mod limits;
 mod regressions;

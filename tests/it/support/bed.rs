@@ -57,6 +57,18 @@ impl Bed {
         self.dir.join("kubeconfig")
     }
 
+    /// The kubeconfig with another user's token.
+    pub fn kubeconfig_with(&self, token: &str) -> tempfile::NamedTempFile {
+        let text = std::fs::read_to_string(self.kubeconfig()).expect("the kubeconfig is there");
+        let mut config: Value = serde_saphyr::from_str(&text).expect("it is YAML");
+        for user in config["users"].as_array_mut().expect("a list of users") {
+            user["user"] = serde_json::json!({ "token": token });
+        }
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), config.to_string()).expect("it is written");
+        file
+    }
+
     pub fn audit_log(&self) -> PathBuf {
         self.dir.join("state/audit.log")
     }

@@ -24,6 +24,7 @@ func startFlags(name string, options *cluster.Options) *flag.FlagSet {
 	set.Float64Var(&options.PullQPS, "pull-qps", 0, "pulls a second of each node, burst 10; a real kubelet has 5; 0: no limit")
 	set.StringVar(&options.OnEnd, "on-component-end", cluster.EndFails,
 		"what to do when a component ends by itself: fail, ignore or restart")
+	set.DurationVar(&options.RestartAfter, "restart-after", 0, "with --on-component-end restart: how long the component stays away")
 	return set
 }
 

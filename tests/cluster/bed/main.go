@@ -14,6 +14,7 @@ const usage = `bed runs a real Kubernetes control plane with simulated nodes
   bed up     --dir D [flags]      start a cluster in the background, print its kubeconfig
   bed down   --dir D              end it and remove every file it made
   bed status --dir D [-o json]    list its components
+  bed signal --dir D --component C --signal KILL|STOP|CONT|TERM
 
 "bed run -h" lists the flags of run and up.
 `
@@ -42,10 +43,12 @@ func dispatch(args []string) error {
 		return down(rest)
 	case "status":
 		return status(rest)
+	case "signal":
+		return signalComponent(rest)
 	case "help", "-h", "--help":
 		fmt.Print(usage)
 		return nil
 	default:
-		return fmt.Errorf("unknown command %q; use run, up, down or status", command)
+		return fmt.Errorf("unknown command %q; use run, up, down, status or signal", command)
 	}
 }

@@ -63,6 +63,9 @@ func (s *supervisor) bringUp(ctx context.Context, announce func(Ready)) error {
 	if err := s.handOver(identities, server); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.up = true
+	s.mu.Unlock()
 	announce(Ready{Ready: true, Kubeconfig: s.at.kubeconfig(), Server: server, Dir: s.at.dir})
 	return nil
 }

@@ -15,6 +15,8 @@ const usage = `bed runs a real Kubernetes control plane with simulated nodes
   bed down   --dir D              end it and remove every file it made
   bed status --dir D [-o json]    list its components
   bed signal --dir D --component C --signal KILL|STOP|CONT|TERM
+  bed audit  --dir D [--user-agent PREFIX] [--since TIME] [-o json]
+                                  count the requests it has answered
 
 "bed run -h" lists the flags of run and up.
 `
@@ -45,10 +47,12 @@ func dispatch(args []string) error {
 		return status(rest)
 	case "signal":
 		return signalComponent(rest)
+	case "audit":
+		return auditLog(rest)
 	case "help", "-h", "--help":
 		fmt.Print(usage)
 		return nil
 	default:
-		return fmt.Errorf("unknown command %q; use run, up, down, status or signal", command)
+		return fmt.Errorf("unknown command %q; use run, up, down, status, signal or audit", command)
 	}
 }

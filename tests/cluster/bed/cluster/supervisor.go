@@ -15,6 +15,9 @@ import (
 // compiles beside it may take minutes.
 const startLimit = 5 * time.Minute
 
+// startLimitPerNode is added for each node.
+const startLimitPerNode = 100 * time.Millisecond
+
 // startAgain is how often a start is tried when another process was faster to
 // take one of the ports chosen.
 const startAgain = 3

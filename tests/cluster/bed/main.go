@@ -17,6 +17,8 @@ const usage = `bed runs a real Kubernetes control plane with simulated nodes
   bed signal --dir D --component C --signal KILL|STOP|CONT|TERM
   bed audit  --dir D [--user-agent PREFIX] [--since TIME] [-o json]
                                   count the requests it has answered
+  bed bench  --dir D --controller FILE [flags]
+                                  measure the controller against kubectl
 
 "bed run -h" lists the flags of run and up.
 `
@@ -49,10 +51,12 @@ func dispatch(args []string) error {
 		return signalComponent(rest)
 	case "audit":
 		return auditLog(rest)
+	case "bench":
+		return measure(rest)
 	case "help", "-h", "--help":
 		fmt.Print(usage)
 		return nil
 	default:
-		return fmt.Errorf("unknown command %q; use run, up, down, status, signal or audit", command)
+		return fmt.Errorf("unknown command %q; use run, up, down, status, signal, audit or bench", command)
 	}
 }

@@ -3,9 +3,11 @@ SHELL := /bin/bash
 NODES ?= 50
 MODE ?= open
 CLUSTER ?=
+# The benchmarks have numbers of their own, unless NODES is given.
+BENCH_NODES := $(if $(filter file,$(origin NODES)),NODES=,NODES=$(NODES))
 CLUSTER_DIR := target/cluster$(if $(CLUSTER),/$(CLUSTER))
 
-.PHONY: help demo test lint image cluster-up cluster-down clean-cache
+.PHONY: help demo test lint image bench bench-scale cluster-up cluster-down clean-cache
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
@@ -20,6 +22,12 @@ lint: ## formatting, clippy, rustdoc, dependency policy, go vet
 
 image: ## build the container image as an OCI archive: target/image/quayctl-controller.oci.tar
 	@tests/image.sh
+
+bench: ## measure against kubectl on a real control plane, about 12 minutes: NODES=200
+	@$(BENCH_NODES) tests/bench.sh
+
+bench-scale: ## measure with 1,000 and 5,000 nodes of 20 images: NODES=1000,5000
+	@$(BENCH_NODES) tests/bench.sh scale
 
 cluster-up: ## start a control plane: NODES=50 MODE=stock|open CLUSTER=name
 	@tests/prerequisites.sh go

@@ -19,11 +19,20 @@ func startFlags(name string, options *cluster.Options) *flag.FlagSet {
 	set.IntVar(&options.Nodes.NotReady, "not-ready", 0, "nodes that are not ready")
 	set.IntVar(&options.Nodes.Tainted, "tainted", 0, "nodes with the taint dedicated=batch:NoSchedule")
 	set.IntVar(&options.Nodes.Old, "old", 0, "nodes without image volumes: kubelet 1.33, containerd 1.7")
+	set.IntVar(&options.Nodes.Arm64, "arm64", 0, "nodes with arm64 processors")
+	set.IntVar(&options.Nodes.Windows, "windows", 0, "nodes with Windows")
+	set.IntVar(&options.Nodes.Virtual, "virtual", 0, "nodes of a virtual-kubelet, with its taint")
+	set.IntVar(&options.Nodes.NoExecute, "no-execute", 0, "nodes with the taint dedicated=evict:NoExecute")
+	set.IntVar(&options.Nodes.PreferNoSchedule, "prefer-no-schedule", 0, "nodes with the taint dedicated=spare:PreferNoSchedule")
+	set.IntVar(&options.Nodes.LongNames, "long-names", 0, "nodes with names of 253 characters")
+	set.IntVar(&options.Nodes.DottedNames, "dotted-names", 0, "nodes with names such as ip-10-64-0-7.eu-central-1.compute.internal")
+	set.BoolVar(&options.Nodes.Realistic, "realistic", false, "node objects as large as a busy cluster's, with 50 images each")
 	set.IntVar(&options.Nodes.ImagesPerNode, "images-per-node", 0, "images each node reports as present")
 	set.StringVar(&options.Nodes.Prefix, "name-prefix", "node", "first part of the nodes' names")
 	set.Float64Var(&options.PullQPS, "pull-qps", 0, "pulls a second of each node, burst 10; a real kubelet has 5; 0: no limit")
 	set.StringVar(&options.OnEnd, "on-component-end", cluster.EndFails,
 		"what to do when a component ends by itself: fail, ignore or restart")
+	set.DurationVar(&options.RestartAfter, "restart-after", 0, "with --on-component-end restart: how long the component stays away")
 	return set
 }
 

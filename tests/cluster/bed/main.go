@@ -14,6 +14,11 @@ const usage = `bed runs a real Kubernetes control plane with simulated nodes
   bed up     --dir D [flags]      start a cluster in the background, print its kubeconfig
   bed down   --dir D              end it and remove every file it made
   bed status --dir D [-o json]    list its components
+  bed signal --dir D --component C --signal KILL|STOP|CONT|TERM
+  bed audit  --dir D [--user-agent PREFIX] [--since TIME] [-o json]
+                                  count the requests it has answered
+  bed bench  --dir D --controller FILE [flags]
+                                  measure the controller against kubectl
 
 "bed run -h" lists the flags of run and up.
 `
@@ -42,10 +47,16 @@ func dispatch(args []string) error {
 		return down(rest)
 	case "status":
 		return status(rest)
+	case "signal":
+		return signalComponent(rest)
+	case "audit":
+		return auditLog(rest)
+	case "bench":
+		return measure(rest)
 	case "help", "-h", "--help":
 		fmt.Print(usage)
 		return nil
 	default:
-		return fmt.Errorf("unknown command %q; use run, up, down or status", command)
+		return fmt.Errorf("unknown command %q; use run, up, down, status, signal, audit or bench", command)
 	}
 }

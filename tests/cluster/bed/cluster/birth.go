@@ -34,25 +34,56 @@ func birthOf(pid int) (string, error) {
 // errOutlived means that a process was still there when the wait was over.
 var errOutlived = errors.New("it did not end in time")
 
+// errGone means that the process meant has ended already.
+var errGone = errors.New("it has ended already")
+
+// hold opens a handle of one certain process. What a handle names never
+// changes, so comparing the start time after opening it is safe.
+func hold(pid int, birth string) (int, error) {
+	handle, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return 0, errGone
+	}
+	if err != nil {
+		return 0, fmt.Errorf("opening process %d: %w", pid, err)
+	}
+	if now, err := birthOf(pid); err != nil || now != birth {
+		unix.Close(handle)
+		return 0, errGone
+	}
+	return handle, nil
+}
+
+// signalOne sends a signal to one certain process.
+func signalOne(pid int, birth string, signal unix.Signal) error {
+	handle, err := hold(pid, birth)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(handle)
+	err = unix.PidfdSendSignal(handle, signal, nil, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return errGone
+	}
+	if err != nil {
+		return fmt.Errorf("signalling process %d: %w", pid, err)
+	}
+	return nil
+}
+
 // signalAndWait sends a signal to one certain process and waits until it has
 // ended. A process that is gone already is no error.
 func signalAndWait(pid int, birth string, signal unix.Signal, limit time.Duration) error {
-	handle, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) {
+	handle, err := hold(pid, birth)
+	if errors.Is(err, errGone) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("opening process %d: %w", pid, err)
+		return err
 	}
 	defer unix.Close(handle)
-	// The handle is held now: what it names cannot change any more.
-	if now, err := birthOf(pid); err != nil || now != birth {
-		return nil
-	}
-	if signal != 0 {
-		if err := unix.PidfdSendSignal(handle, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("ending process %d: %w", pid, err)
-		}
+	if err := unix.PidfdSendSignal(handle, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("ending process %d: %w", pid, err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"k8s.io/client-go/kubernetes"
 
@@ -13,7 +14,7 @@ import (
 
 // bringUp takes the cluster to where it can be used.
 func (s *supervisor) bringUp(ctx context.Context, announce func(Ready)) error {
-	starting, cancel := context.WithTimeout(ctx, startLimit)
+	starting, cancel := context.WithTimeout(ctx, startLimit+time.Duration(s.options.Nodes.Total)*startLimitPerNode)
 	defer cancel()
 	chosen, err := freePorts()
 	if err != nil {
@@ -63,6 +64,9 @@ func (s *supervisor) bringUp(ctx context.Context, announce func(Ready)) error {
 	if err := s.handOver(identities, server); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.up = true
+	s.mu.Unlock()
 	announce(Ready{Ready: true, Kubeconfig: s.at.kubeconfig(), Server: server, Dir: s.at.dir})
 	return nil
 }

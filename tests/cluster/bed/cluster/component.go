@@ -45,7 +45,9 @@ func components(at layout, p ports, mode string) (base, rest []component) {
 			"--service-cluster-ip-range=" + serviceRange,
 			"--allow-privileged=true",
 			"--audit-policy-file=" + at.state("audit-policy.yaml"),
-			"--audit-log-path=" + at.state("audit.log"),
+			"--audit-log-path=" + at.auditLog(),
+			// One file, however large: by default a new one begins after 100 MB.
+			"--audit-log-maxsize=0",
 		}},
 	}
 	rest = []component{

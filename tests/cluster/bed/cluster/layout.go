@@ -19,6 +19,7 @@ func (l layout) root() string       { return filepath.Join(l.dir, "state") }
 func (l layout) state(parts ...string) string {
 	return filepath.Join(append([]string{l.root()}, parts...)...)
 }
+func (l layout) auditLog() string            { return l.state("audit.log") }
 func (l layout) log(component string) string { return l.state(component + ".log") }
 
 // errRunning means that a supervisor holds the directory.
@@ -42,6 +43,18 @@ func (l layout) claim() (*os.File, error) {
 		return nil, fmt.Errorf("locking %s: %w", l.dir, err)
 	}
 	return lock, nil
+}
+
+// OpenAuditLog opens the audit log of a cluster, running or killed.
+func OpenAuditLog(dir string) (*os.File, error) {
+	log, err := os.Open(layout{dir}.auditLog())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", dir, errNoRecord)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the audit log: %w", err)
+	}
+	return log, nil
 }
 
 // busy says whether a supervisor holds the directory now.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"quayctl.test/cluster/bed/nodes"
 )
@@ -14,8 +15,10 @@ type Options struct {
 	Binaries string // directory of etcd, kwok and the kube-… programs
 	Mode     string
 	OnEnd    string
-	PullQPS  float64
-	Nodes    nodes.Plan
+	// RestartAfter is how long a component stays away with EndRestarts.
+	RestartAfter time.Duration
+	PullQPS      float64
+	Nodes        nodes.Plan
 }
 
 // The modes: how fast the controllers may talk to the API server.
@@ -55,6 +58,9 @@ func (o Options) Check() error {
 	}
 	if ends := []string{EndFails, EndIgnored, EndRestarts}; !slices.Contains(ends, o.OnEnd) {
 		return fmt.Errorf("--on-component-end is %q; use one of: %s", o.OnEnd, strings.Join(ends, ", "))
+	}
+	if o.RestartAfter < 0 || (o.RestartAfter > 0 && o.OnEnd != EndRestarts) {
+		return fmt.Errorf("--restart-after is %v; use 0 or more, with --on-component-end %s", o.RestartAfter, EndRestarts)
 	}
 	if o.PullQPS < 0 {
 		return fmt.Errorf("--pull-qps is %g; use 0 or more", o.PullQPS)

@@ -18,8 +18,11 @@ import (
 )
 
 const (
-	glance = 50 * time.Millisecond  // between looks at one endpoint
-	survey = 250 * time.Millisecond // between looks at all nodes
+	glance = 50 * time.Millisecond // between looks at one endpoint
+	// survey and a part for each node lie between looks at all nodes: reading
+	// 5,000 of them four times a second would keep them from getting ready.
+	survey        = 200 * time.Millisecond
+	surveyPerNode = 500 * time.Microsecond
 	// createAtOnce is how many nodes are being created at a time.
 	createAtOnce = 16
 )
@@ -82,7 +85,8 @@ func createNodes(ctx context.Context, client kubernetes.Interface, wanted []*cor
 // awaitNodes waits until every node is as it is meant to stay.
 func awaitNodes(ctx context.Context, client kubernetes.Interface, count int) error {
 	settled := 0
-	err := wait.PollUntilContextCancel(ctx, survey, true, func(ctx context.Context) (bool, error) {
+	pause := survey + time.Duration(count)*surveyPerNode
+	err := wait.PollUntilContextCancel(ctx, pause, true, func(ctx context.Context) (bool, error) {
 		// Version 0 is answered from the API server's memory.
 		list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 		if err != nil {

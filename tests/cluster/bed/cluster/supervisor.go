@@ -15,6 +15,9 @@ import (
 // compiles beside it may take minutes.
 const startLimit = 5 * time.Minute
 
+// startLimitPerNode is added for each node.
+const startLimitPerNode = 100 * time.Millisecond
+
 // startAgain is how often a start is tried when another process was faster to
 // take one of the ports chosen.
 const startAgain = 3
@@ -33,10 +36,12 @@ type supervisor struct {
 	at      layout
 	start   *launcher
 	ended   chan *process
+	due     chan component // those that are to be started again now
 
 	mu        sync.Mutex
 	processes map[string]*process
 	record    Record
+	up        bool // the cluster has been announced
 }
 
 // Run starts a cluster, calls announce once it is ready and keeps it until ctx
@@ -76,6 +81,7 @@ func runOnce(ctx context.Context, options Options, at layout, announce func(Read
 		at:        at,
 		start:     newLauncher(options.Binaries, at.root()),
 		ended:     make(chan *process, 16),
+		due:       make(chan component),
 		processes: map[string]*process{},
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -144,7 +150,9 @@ func (s *supervisor) watchEnds(ctx context.Context, fail context.CancelCauseFunc
 			if ctx.Err() != nil {
 				return
 			}
-			if strings.Contains(tail(p.log), "address already in use") {
+			// Later on others know the ports, so they cannot be chosen anew; the
+			// port may be free again at the next try.
+			if !s.isUp() && strings.Contains(tail(p.log), "address already in use") {
 				fail(fmt.Errorf("%w: %w", errPortTaken, p.obituary()))
 				return
 			}
@@ -152,17 +160,41 @@ func (s *supervisor) watchEnds(ctx context.Context, fail context.CancelCauseFunc
 			case EndIgnored:
 				fmt.Fprintf(os.Stderr, "bed: ignoring: %v\n", p.obituary())
 			case EndRestarts:
-				fmt.Fprintf(os.Stderr, "bed: restarting: %v\n", p.obituary())
-				if err := s.launchOne(p.component); err != nil {
-					fail(err)
-					return
-				}
+				fmt.Fprintf(os.Stderr, "bed: restarting in %v: %v\n", s.options.RestartAfter, p.obituary())
+				go s.bringBack(ctx, p.component)
 			default:
 				fail(p.obituary())
 				return
 			}
+		case c := <-s.due:
+			if err := s.launchOne(c); err != nil {
+				fail(err)
+				return
+			}
 		}
 	}
+}
+
+// bringBack hands a component over to be started again once its time has come.
+// Meanwhile others may end, which is why nobody sleeps in watchEnds.
+func (s *supervisor) bringBack(ctx context.Context, c component) {
+	timer := time.NewTimer(s.options.RestartAfter)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case s.due <- c:
+	case <-ctx.Done():
+	}
+}
+
+func (s *supervisor) isUp() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.up
 }
 
 func (s *supervisor) killAll() {

@@ -17,7 +17,7 @@ type Fate struct {
 }
 
 // Fates chooses a fate. The node is a parameter so that nodes can differ.
-type Fates func(node, reference string) Fate
+type Fates func(node Quirks, reference string) Fate
 
 // quickPull is what a pull takes when nothing else is said: long enough to be
 // measured, short enough not to matter.
@@ -31,9 +31,10 @@ var (
 	runsFor = regexp.MustCompile(`runs-(\d{1,6})s`)
 )
 
-// ByReference reads the fate out of the words in a reference, the same on
-// every node. Words combine: `slow-3s-not-found` fails after three seconds.
-func ByReference(_, reference string) Fate {
+// ByReference reads the fate out of the words in a reference, and then lets the
+// node's quirks have their say. Words combine: `slow-3s-not-found` fails after
+// three seconds.
+func ByReference(node Quirks, reference string) Fate {
 	fate := Fate{Takes: quickPull, Error: pullError(reference), Runs: seconds(runsFor, reference)}
 	switch {
 	case slowFor.MatchString(reference):
@@ -44,6 +45,10 @@ func ByReference(_, reference string) Fate {
 	if strings.Contains(reference, "crash") {
 		fate.Exits = 1
 	}
+	if node.NotFound != "" && strings.Contains(reference, node.NotFound) {
+		fate.Error = notFound(reference)
+	}
+	fate.Takes += node.delay(reference)
 	return fate
 }
 
@@ -66,7 +71,7 @@ func pullError(reference string) string {
 	unpack := fmt.Sprintf("desc = failed to pull and unpack image %q: ", full)
 	switch {
 	case strings.Contains(reference, "not-found"):
-		return "rpc error: code = NotFound " + unpack + "failed to resolve image: " + full + ": not found"
+		return notFound(reference)
 	case strings.Contains(reference, "denied"):
 		return "rpc error: code = Unknown " + unpack + "failed to resolve image: pull access denied, " +
 			"repository does not exist or may require authorization: server message: insufficient_scope: authorization failed"
@@ -75,4 +80,9 @@ func pullError(reference string) string {
 	default:
 		return ""
 	}
+}
+
+func notFound(reference string) string {
+	full := normalise(reference)
+	return fmt.Sprintf("rpc error: code = NotFound desc = failed to pull and unpack image %q: failed to resolve image: %s: not found", full, full)
 }

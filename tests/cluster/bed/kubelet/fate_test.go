@@ -23,7 +23,7 @@ func TestFateByReference(t *testing.T) {
 		{"registry.example.com/denied:1", quickPull, 0, 0, "insufficient_scope: authorization failed"},
 		{"registry.example.com/no-platform:1", quickPull, 0, 0, "no match for platform in manifest: not found"},
 	} {
-		got := ByReference("node-001", test.reference)
+		got := ByReference(Quirks{Node: "node-001"}, test.reference)
 		if got.Takes != test.takes || got.Exits != test.exits || got.Runs != test.runs {
 			t.Errorf("%s: got %+v", test.reference, got)
 		}

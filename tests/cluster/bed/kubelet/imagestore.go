@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,8 +31,8 @@ type refusal struct {
 // imageStore is the images of one node. Pulls take turns, as with the
 // kubelet's default serializeImagePulls.
 type imageStore struct {
-	node     string
 	fates    Fates
+	quirks   atomic.Pointer[Quirks] // of the node
 	throttle flowcontrol.RateLimiter
 	turn     chan struct{}
 	backOff  *flowcontrol.Backoff
@@ -41,9 +42,8 @@ type imageStore struct {
 	causes  map[string]string // last failure, by pod and image
 }
 
-func newImageStore(node string, fates Fates, throttle flowcontrol.RateLimiter, present []string) *imageStore {
+func newImageStore(node Quirks, fates Fates, throttle flowcontrol.RateLimiter, present []string) *imageStore {
 	store := &imageStore{
-		node:     node,
 		fates:    fates,
 		throttle: throttle,
 		turn:     make(chan struct{}, 1),
@@ -51,6 +51,7 @@ func newImageStore(node string, fates Fates, throttle flowcontrol.RateLimiter, p
 		present:  make(map[string]bool, len(present)),
 		causes:   map[string]string{},
 	}
+	store.quirks.Store(&node)
 	for _, image := range present {
 		store.present[normalise(image)] = true
 	}
@@ -117,7 +118,7 @@ func (s *imageStore) transfer(ctx context.Context, image string) (problem string
 	case <-ctx.Done():
 		return "", 0, ctx.Err()
 	}
-	fate := s.fates(s.node, image)
+	fate := s.fate(image)
 	if fate.Takes > 0 && s.has(image) {
 		fate.Takes = quickPull // only the manifest is asked for again
 	}
@@ -127,6 +128,8 @@ func (s *imageStore) transfer(ctx context.Context, image string) (problem string
 	}
 	return fate.Error, time.Since(began), nil
 }
+
+func (s *imageStore) fate(image string) Fate { return s.fates(*s.quirks.Load(), image) }
 
 func (s *imageStore) has(image string) bool {
 	s.mu.Lock()

@@ -11,7 +11,7 @@ import (
 )
 
 func storeOf(present ...string) *imageStore {
-	return newImageStore("node-001", ByReference, flowcontrol.NewFakeAlwaysRateLimiter(), present)
+	return newImageStore(Quirks{Node: "node-001"}, ByReference, flowcontrol.NewFakeAlwaysRateLimiter(), present)
 }
 
 // ask pulls and gives the outcome's reason with the events it made.
@@ -86,7 +86,7 @@ func TestACancelledPullGivesTheTurnBack(t *testing.T) {
 }
 
 func TestPullsAboveTheNodesLimitAreRefusedForNow(t *testing.T) {
-	s := newImageStore("node-001", ByReference, flowcontrol.NewTokenBucketRateLimiter(0.001, 1), nil)
+	s := newImageStore(Quirks{Node: "node-001"}, ByReference, flowcontrol.NewTokenBucketRateLimiter(0.001, 1), nil)
 	ask(t, s, "a:1", corev1.PullIfNotPresent)
 	why, err := s.ensure(context.Background(), "uid", "b:1", corev1.PullIfNotPresent, func(_, _, _ string) {})
 	if err != nil || why == nil || why.message != "pull QPS exceeded" {

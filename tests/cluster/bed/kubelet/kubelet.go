@@ -103,13 +103,17 @@ func withLast[T any](object any, do func(T)) {
 }
 
 // nodeSeen brings a kubelet up or down and, when it comes up, lets it look at
-// the pods that are bound to it already.
+// the pods that are bound to it already. One that is up learns of new quirks.
 func (f *fleet) nodeSeen(ctx context.Context, node *corev1.Node) {
 	up := simulated(node) && live(node) && len(node.Status.Addresses) > 0
 	f.mu.Lock()
-	_, wasUp := f.machines[node.Name]
+	on, wasUp := f.machines[node.Name]
 	if up && !wasUp {
 		f.machines[node.Name] = newMachine(ctx, f.client, node, f.options, &f.podIPs)
+	}
+	if up && wasUp {
+		quirks := quirksOf(node)
+		on.images.quirks.Store(&quirks)
 	}
 	f.mu.Unlock()
 	switch {

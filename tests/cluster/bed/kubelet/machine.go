@@ -34,7 +34,7 @@ func newMachine(ctx context.Context, client kubernetes.Interface, node *corev1.N
 	return &machine{
 		name:     node.Name,
 		hostIP:   internalIP(node),
-		images:   newImageStore(node.Name, options.Fates, throttle, present),
+		images:   newImageStore(quirksOf(node), options.Fates, throttle, present),
 		recorder: newRecorder(ctx, client, node.Name),
 		podIPs:   podIPs,
 	}

@@ -143,7 +143,7 @@ func (s *syncer) run(container slot, say announce) {
 	if s.pod.Spec.RestartPolicy == corev1.RestartPolicyAlways && !container.init {
 		return // a service: it runs until its pod is deleted
 	}
-	fate := s.machine.images.fates(s.machine.name, container.spec.Image)
+	fate := s.machine.images.fate(container.spec.Image)
 	s.exits = append(s.exits, exit{container, now.Add(fate.Runs), fate.Exits})
 }
 

@@ -5,6 +5,9 @@ import "strconv"
 // Debian writes a plus, which labels do not allow, for the first hyphen.
 const kernelVersion = "6.12.57-deb13-amd64"
 
+// cpuFeature begins the labels that feature discovery sets for instructions.
+const cpuFeature = "feature.node.kubernetes.io/cpu-cpuid."
+
 // zones are cycled through, so that any run of nodes is spread over all.
 var zones = []string{"fra", "ams", "lon"}
 
@@ -14,10 +17,10 @@ func zoneOf(i int) string { return zones[(i-1)%len(zones)] }
 // feature discovery set: enough for a client to notice what reading all costs.
 // The beta.kubernetes.io ones would otherwise be added by the node lifecycle
 // controller, with one more write a node.
-func labels(name string, i int) map[string]string {
+func labels(hostname string, i int) map[string]string {
 	zone := zoneOf(i)
 	set := map[string]string{
-		"kubernetes.io/hostname": name,
+		"kubernetes.io/hostname": hostname,
 		"kubernetes.io/os":       "linux",
 		"kubernetes.io/arch":     "amd64",
 
@@ -43,8 +46,8 @@ func labels(name string, i int) map[string]string {
 		"nodes.example.com/image-family": "debian-13",
 		"storage.example.com/csi":        "enabled",
 
-		"feature.node.kubernetes.io/cpu-cpuid.AESNI":              "true",
-		"feature.node.kubernetes.io/cpu-cpuid.AVX2":               "true",
+		cpuFeature + "AESNI": "true",
+		cpuFeature + "AVX2":  "true",
 		"feature.node.kubernetes.io/cpu-hardware_multithreading":  "true",
 		"feature.node.kubernetes.io/kernel-version.full":          kernelVersion,
 		"feature.node.kubernetes.io/kernel-version.major":         "6",

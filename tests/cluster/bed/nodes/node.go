@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // The versions nodes report: those of the bed itself, and for old nodes a pair
@@ -17,41 +18,44 @@ const (
 )
 
 func (p Plan) node(i int) *corev1.Node {
-	name := fmt.Sprintf("%s-%03d", p.Prefix, i)
+	is := p.kindOf(i)
+	short := fmt.Sprintf("%s-%03d", p.Prefix, i)
+	address := fmt.Sprintf("10.%d.%d.%d", 64+i>>16, i>>8&0xff, i&0xff)
+	name := is.name(short, address)
+	hostname := name
+	if len(hostname) > validation.LabelValueMaxLength {
+		hostname = short
+	}
 	node := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        name,
-			Labels:      labels(name, i),
+			Labels:      labels(hostname, i),
 			Annotations: map[string]string{FakeAnnotation: "fake", "node.alpha.kubernetes.io/ttl": p.objectTTL()},
 		},
 		Spec: corev1.NodeSpec{ProviderID: "bed://" + zoneOf(i) + "/" + name},
 		Status: corev1.NodeStatus{
 			Addresses: []corev1.NodeAddress{
-				{Type: corev1.NodeInternalIP, Address: fmt.Sprintf("10.%d.%d.%d", 64+i>>16, i>>8&0xff, i&0xff)},
+				{Type: corev1.NodeInternalIP, Address: address},
 				{Type: corev1.NodeHostName, Address: name},
 			},
 			Capacity:    resources("8", "32882604Ki", "103079844Ki"),
 			Allocatable: resources("7910m", "31730604Ki", "94998384384"),
 			NodeInfo:    system(newKubelet, newContainerd),
-			Images:      images(p.ImagesPerNode),
+			Images:      images(p.imagesPerNode()),
 		},
 	}
-	switch p.kindOf(i) {
-	case old:
-		node.Status.NodeInfo = system(oldKubelet, oldContainerd)
-	case cordoned:
-		node.Spec.Unschedulable = true
-		node.Spec.Taints = []corev1.Taint{{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule}}
-	case tainted:
-		node.Spec.Taints = []corev1.Taint{{Key: "dedicated", Value: "batch", Effect: corev1.TaintEffectNoSchedule}}
-	case notReady:
-		node.Annotations[DownAnnotation] = "true"
-		node.Spec.Taints = []corev1.Taint{
-			{Key: corev1.TaintNodeNotReady, Effect: corev1.TaintEffectNoSchedule},
-			{Key: corev1.TaintNodeNotReady, Effect: corev1.TaintEffectNoExecute},
-		}
-	}
+	is.apply(node)
 	return node
+}
+
+// mostImages is how many images a kubelet reports (nodeStatusMaxImages).
+const mostImages = 50
+
+func (p Plan) imagesPerNode() int {
+	if p.Realistic && p.ImagesPerNode == 0 {
+		return mostImages
+	}
+	return p.ImagesPerNode
 }
 
 // objectTTL is what the TTL controller writes on each node of a cluster of this

@@ -61,6 +61,33 @@ fn at_the_runs_deadline_live_jobs_are_ended_and_the_rest_is_not_started() {
 }
 
 #[test]
+fn a_terminated_run_reports_what_is_known_and_leaves_its_jobs() {
+    let bed = shared();
+    let namespace = bed.namespace("terminated");
+    let mut observer = Observer::start(bed, &namespace);
+    let config = format!("concurrency = 2\n{}", group("slow-15s", "node_selector = \"gpu\""));
+    let running = bed.start_run(&namespace, &config, &["--run-id", "r"]);
+    observer.wait_for(|job| job["status"]["active"] == 1);
+    running.signal("TERM");
+    let ended = running.end().expect_code(143);
+    let reasons: Vec<Value> = ended.json()["groups"][0]["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| node["reason"].clone())
+        .collect();
+    assert_eq!(reasons, ["interrupted", "interrupted", "not-started", "not-started", "not-started"]);
+    assert_eq!(ended.json()["exitCode"], 143);
+    let jobs = bed.jobs(&namespace);
+    assert!(jobs.len() == 2 && !jobs.iter().any(is_over), "left for the next process of this run");
+    // Which goes on with it.
+    let report =
+        bed.run(&namespace, &config.replace("concurrency = 2", "concurrency = 5"), &["--run-id", "r"]);
+    assert_eq!(report.expect_code(0).json()["groups"][0]["counts"]["succeeded"], 5);
+    assert_eq!(bed.jobs(&namespace).len(), 5);
+}
+
+#[test]
 fn a_pod_that_admission_refuses_is_said_long_before_the_deadline() {
     let bed = shared();
     let namespace = bed.namespace("rejected");

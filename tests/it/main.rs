@@ -5,7 +5,8 @@
 //! * `api`: exact wire behaviour, against a scripted API server.
 //! * `adoption`, `limits`: a run's identity and bounds, on the real control plane.
 //! * `cluster`: claims about Kubernetes, against a real control plane (`tests/cluster`).
-//! * `deploy`: the rights that `deploy/` gives.
+//! * `deploy`: the rights that `deploy/` gives. `eligibility`: which nodes get a Job.
+//! * `faults`: what a run does while parts of the cluster die, hang or vanish.
 //! * `interface`: the old interface, plans and dry runs. `regressions`: the defects of 2017.
 //! * `shipped`: what the repository ships agrees with the code and with itself.
 #![allow(
@@ -23,6 +24,8 @@ mod cases;
 mod cli;
 mod cluster;
 mod deploy;
+mod eligibility;
+mod faults;
 mod interface;
 mod limits;
 mod regressions;

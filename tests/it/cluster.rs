@@ -221,6 +221,25 @@ fn the_pods_of_every_template_are_admitted_under_restricted_without_a_warning() 
 }
 
 #[test]
+fn the_pod_of_2017_is_taken_where_pods_may_have_the_nodes_network() {
+    let bed = shared();
+    let mut nodes = bed.get(&["get", "nodes", "-l", "gpu"]);
+    for node in nodes["items"].as_array_mut().unwrap() {
+        node["status"]["nodeInfo"]["containerRuntimeVersion"] = "docker://20.10.24".into();
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), nodes.to_string()).unwrap();
+    let config = one_group(&["quay.io/team/a:1", "quay.io/team/b:1"], "template = \"quayctl\"");
+    let render = ["render", "-n", "default", "--nodes", file.path().to_str().unwrap()];
+    let jobs = bed.quayctl(&render, &config).expect_code(0).stdout;
+    assert_eq!(jobs.matches("hostPort: 5000").count(), NODES / 10);
+    std::fs::write(file.path(), jobs).unwrap();
+    let create = ["create", "--dry-run=server", "-f", file.path().to_str().unwrap()];
+    let answer = ended(&mut bed.kubectl(&create)).expect_code(0);
+    assert_eq!((answer.stdout.lines().count(), answer.stderr.as_str()), (NODES / 10, ""));
+}
+
+#[test]
 fn kubectl_reads_everything_we_made() {
     let bed = shared();
     let namespace = bed.namespace("kubectl");

@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 
 pub use duration::go_duration;
 pub use image_ref::ImageRef;
+pub use schedule::Schedule;
 pub use selector::NodeSelector;
 pub use template::{HELPER, IMAGE_VOLUME, QUAYCTL, Template, TemplateName, Templates};
 
@@ -20,6 +21,7 @@ pub mod load;
 mod locate;
 mod name;
 pub mod problem;
+pub mod schedule;
 mod selector;
 mod settings;
 mod template;
@@ -73,6 +75,10 @@ pub struct Group {
     /// What carries image volumes and the helper; `None` when nobody set one, which `helper` cannot
     /// work with.
     pub carrier_image: Option<ImageRef>,
+    /// Only `serve` uses it.
+    pub schedule: Option<Schedule>,
+    /// The zone that the schedule is in: a name of the tz database.
+    pub time_zone: String,
     /// `[defaults.values]` < the template's values < the group's, merged by top-level key.
     pub values: BTreeMap<String, serde_json::Value>,
 }

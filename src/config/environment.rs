@@ -39,7 +39,7 @@ const TOP_LEVEL: [(&str, Kind); 4] = [
 ];
 
 /// Keys of `[defaults]` that a variable may override: all that may stand there.
-const GROUP_KEYS: [(&str, Kind); 12] = [
+const GROUP_KEYS: [(&str, Kind); 13] = [
     ("node_selector", Kind::Text),
     ("tolerations", Kind::Toml),
     ("concurrency", Kind::Number),
@@ -51,6 +51,7 @@ const GROUP_KEYS: [(&str, Kind); 12] = [
     ("service_account", Kind::Text),
     ("keep_jobs", Kind::Text),
     ("carrier_image", Kind::Text),
+    ("time_zone", Kind::Text),
     ("values", Kind::Toml),
 ];
 

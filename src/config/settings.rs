@@ -6,12 +6,10 @@ use figment::value::{Num, Value};
 
 use super::duration::{go_duration, parse_seconds};
 use super::file::{Findings, Path, Table, Target, closest, described};
+use super::schedule::{self, ScheduleError};
 use super::template::{BUILT_IN_NAMES, TemplateName};
 use super::validate::{at_least_one, label};
-use super::{ImageRef, Limit, NodeSelector, PullPolicy, Toleration, name, toleration};
-
-/// Keys that only `serve` will use.
-pub const SERVE_ONLY: &[&str] = &["schedule", "time_zone"];
+use super::{ImageRef, Limit, NodeSelector, PullPolicy, Schedule, Toleration, name, toleration};
 
 /// A week: longer than any pull, shorter than what is surely a mistake.
 const LONGEST_SECONDS: u64 = 168 * 3600;
@@ -33,6 +31,7 @@ pub struct Settings {
     pub service_account: Option<String>,
     pub keep_jobs_seconds: Option<u32>,
     pub carrier_image: Option<ImageRef>,
+    pub time_zone: Option<String>,
     pub values: Option<BTreeMap<String, serde_json::Value>>,
 }
 
@@ -68,6 +67,7 @@ impl Settings {
                 .string("keep_jobs", findings)
                 .and_then(|(t, p)| seconds(t, &p, SHORTEST_KEEP_SECONDS, findings)),
             carrier_image: table.string("carrier_image", findings).and_then(|(t, p)| image(t, &p, findings)),
+            time_zone: table.string("time_zone", findings).and_then(|(t, p)| time_zone(t, &p, findings)),
             values: table.table("values", findings).map(|table| values(&table, findings)),
         }
     }
@@ -87,6 +87,7 @@ impl Settings {
             service_account,
             keep_jobs_seconds,
             carrier_image,
+            time_zone,
             values,
         } = self;
         let below = defaults.clone();
@@ -102,6 +103,7 @@ impl Settings {
             service_account: service_account.or(below.service_account),
             keep_jobs_seconds: keep_jobs_seconds.or(below.keep_jobs_seconds),
             carrier_image: carrier_image.or(below.carrier_image),
+            time_zone: time_zone.or(below.time_zone),
             values,
         }
     }
@@ -245,6 +247,32 @@ fn template(
         }
     };
     Some((name, path))
+}
+
+/// `text` as a schedule.
+pub fn schedule(text: &str, path: &Path, findings: &mut Findings) -> Option<Schedule> {
+    match Schedule::parse(text) {
+        Ok(schedule) => Some(schedule),
+        Err(ScheduleError { message, span }) => {
+            let help =
+                "five fields as in a CronJob: minute, hour, day of month, month, day of week, as `0 3 * * *`";
+            findings.error_at("bad-schedule", path, Target::Within(span), message, help);
+            None
+        }
+    }
+}
+
+fn time_zone(text: &str, path: &Path, findings: &mut Findings) -> Option<String> {
+    if schedule::time_zone(text).is_some() {
+        return Some(text.to_owned());
+    }
+    let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+    let help = match closest(text, known.iter().map(String::as_str)) {
+        Some(known) => format!("did you mean \"{known}\"?"),
+        None => "use a name of the IANA database, as \"Europe/Berlin\"".to_owned(),
+    };
+    findings.error("bad-time-zone", path, format!("{text:?} is no time zone"), help);
+    None
 }
 
 fn pull_policy(text: &str, path: &Path, findings: &mut Findings) -> Option<PullPolicy> {

@@ -7,7 +7,7 @@ use figment::value::{Dict, Value};
 use serde_json::json;
 
 use super::file::{Findings, Path, Table, described, integer};
-use super::settings::{SERVE_ONLY, Settings};
+use super::settings::Settings;
 use super::template::{BUILT_IN_NAMES, TemplateName};
 use super::{Config, Group, ImageRef, PullPolicy, Templates, name, sha256_hex};
 
@@ -106,8 +106,8 @@ pub fn validate(
         Some(mut table) => {
             let settings = Settings::read(&mut table, &user, findings);
             table.finish(findings, |key| match key {
-                "name" | "images" => Some(format!("`{key}` belongs into each group")),
-                key => SERVE_ONLY.contains(&key).then(|| serve_only(key)),
+                "name" | "images" | "schedule" => Some(format!("`{key}` belongs into each group")),
+                _ => None,
             });
             settings
         }
@@ -194,8 +194,11 @@ fn group(
         }
     };
     let images = images(&mut table, findings);
+    let schedule = table
+        .string("schedule", findings)
+        .and_then(|(text, path)| super::settings::schedule(text, &path, findings));
     let settings = Settings::read(&mut table, user, findings);
-    table.finish(findings, |key| SERVE_ONLY.contains(&key).then(|| serve_only(key)));
+    table.finish(findings, |_| None);
 
     let Settings {
         node_selector,
@@ -209,6 +212,7 @@ fn group(
         service_account,
         keep_jobs_seconds,
         carrier_image,
+        time_zone,
         values,
     } = settings.over(defaults);
     let (template, template_path) = template.unwrap_or((TemplateName::Auto, path.key("template")));
@@ -239,6 +243,8 @@ fn group(
         service_account: service_account.unwrap_or_else(|| "default".to_owned()),
         keep_jobs_seconds: keep_jobs_seconds.unwrap_or(DEFAULT_KEEP_JOBS_SECONDS),
         carrier_image,
+        schedule,
+        time_zone: time_zone.unwrap_or_else(|| "Etc/UTC".to_owned()),
         values: all_values,
     })
 }
@@ -293,10 +299,6 @@ fn templates_in(tree: &Dict) -> impl Iterator<Item = &str> {
         .and_then(Value::as_dict)
         .into_iter()
         .flat_map(|dict| dict.keys().map(String::as_str))
-}
-
-fn serve_only(key: &str) -> String {
-    format!("`{key}` belongs to `serve`, which this version does not have yet; remove it")
 }
 
 /// `text` as a DNS-1123 label.
@@ -355,6 +357,8 @@ fn group_json(group: &Group) -> serde_json::Value {
         service_account,
         keep_jobs_seconds,
         carrier_image,
+        schedule,
+        time_zone,
         values,
     } = group;
     let tolerations: Vec<_> = tolerations
@@ -380,6 +384,8 @@ fn group_json(group: &Group) -> serde_json::Value {
         "service_account": service_account,
         "keep_jobs": keep_jobs_seconds,
         "carrier_image": carrier_image.as_ref().map(ToString::to_string),
+        "schedule": schedule.as_ref().map(ToString::to_string),
+        "time_zone": time_zone,
         "values": values,
     })
 }

@@ -33,6 +33,8 @@ pub fn group(name: &str) -> Group {
         service_account: "default".into(),
         keep_jobs_seconds: 3600,
         carrier_image: None,
+        schedule: None,
+        time_zone: "Etc/UTC".into(),
         values: BTreeMap::new(),
     }
 }

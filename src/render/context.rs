@@ -40,6 +40,8 @@ pub(super) fn context(job: &PlannedJob, carrier_image: &str) -> Value {
         service_account,
         keep_jobs_seconds: _,
         carrier_image: _,
+        schedule: _,
+        time_zone: _,
         values,
     } = &*job.group;
     json!({

@@ -40,6 +40,8 @@ fn group(images: &[&str], template: TemplateName) -> Group {
         service_account: "default".into(),
         keep_jobs_seconds: 3600,
         carrier_image: Some(ImageRef::parse("registry.example.com/quayctl:1").unwrap()),
+        schedule: None,
+        time_zone: "Etc/UTC".into(),
         values: BTreeMap::new(),
     }
 }

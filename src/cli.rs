@@ -34,6 +34,17 @@ pub enum Command {
     Run(RunArgs),
     /// Print the Jobs of a run as a stream of YAML, without creating any
     Render(RenderArgs),
+    /// Check the config and its templates; exit 2 where something is wrong
+    Check(CheckArgs),
+    /// Print the JSON Schema of the config file
+    Schema,
+    /// Print shell completions
+    Completions {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    Man,
     /// Say which node gets which Job, which is skipped and why, and how long it may take
     Plan(PlanArgs),
 }
@@ -92,6 +103,25 @@ pub struct PlanArgs {
     /// Exit with 4 where there is work to do
     #[arg(long)]
     pub detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Also say how many of these nodes each group selects: what `kubectl get nodes -o yaml` printed
+    #[arg(long, value_name = "FILE")]
+    pub nodes: Option<PathBuf>,
+    /// Take warnings for errors, and warn about every tag that may change
+    #[arg(long)]
+    pub strict: bool,
+    /// Print the effective config with the origin of each value
+    #[arg(long, conflicts_with = "output")]
+    pub explain: bool,
+    /// Also ask the cluster: permissions, namespaces, and whether it takes the Jobs and their pods
+    #[arg(long)]
+    pub cluster: bool,
+    /// Problems for people on stderr, or for editors and CI on stdout
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]

@@ -13,12 +13,14 @@ use std::time::Duration;
 use kube::Client;
 
 pub use apply::{ApplyError, Mode};
+pub use ask::Permission;
 pub use connect::{ConnectOptions, default_namespace};
 pub use error::ClusterError;
 pub use wait::{JobResults, RunEnd, RunInputs, Step};
 pub use watch::{JobKey, Watches};
 
 mod apply;
+mod ask;
 mod connect;
 mod error;
 mod nodes;

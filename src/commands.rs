@@ -1,7 +1,6 @@
 //! From a parsed command line to an exit code. The drivers below are tables of contents: they call
 //! the rooms in order, print what those return, and decide nothing themselves.
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use thiserror::Error;
@@ -9,16 +8,21 @@ use thiserror::Error;
 use crate::cli::{Cli, Command, GlobalArgs, Selection};
 use crate::cluster::{ClusterError, ConnectOptions};
 use crate::config::load::{self, LoadError, Loaded, Overrides, Sources};
-use crate::config::{Config, Group, TemplateName};
+use crate::config::problem;
 use crate::plan::RunId;
-use crate::render::{Probe, RenderError, Renderer, TemplateError};
+use crate::render::{RenderError, Renderer};
 use crate::telemetry;
 
+mod check;
+mod cluster_check;
 mod plan;
 mod render;
 mod run;
 mod selection;
 mod signals;
+mod templates;
+
+use templates::Tried;
 
 /// Every planned node has every image.
 pub const SUCCESS: u8 = 0;
@@ -39,8 +43,6 @@ pub enum CommandError {
     /// As it is shown, every problem with its place.
     #[error("{0}")]
     Config(String),
-    #[error("{}", one_a_line(.0))]
-    Templates(Vec<TemplateError>),
     #[error("error: {0}")]
     Render(#[from] RenderError),
     #[error("error: {0}")]
@@ -55,25 +57,12 @@ pub enum CommandError {
 impl CommandError {
     pub fn exit_code(&self) -> u8 {
         match self {
-            CommandError::Usage(_)
-            | CommandError::Config(_)
-            | CommandError::Templates(_)
-            | CommandError::Render(_) => USAGE,
+            CommandError::Usage(_) | CommandError::Config(_) | CommandError::Render(_) => USAGE,
             CommandError::Cluster(_) => NO_CLUSTER,
             CommandError::Stopped(code) => *code,
             CommandError::Output { .. } => FAILURE,
         }
     }
-}
-
-impl From<Vec<TemplateError>> for CommandError {
-    fn from(errors: Vec<TemplateError>) -> CommandError {
-        CommandError::Templates(errors)
-    }
-}
-
-fn one_a_line(errors: &[TemplateError]) -> String {
-    errors.iter().map(|error| format!("error: {error}\n")).collect()
 }
 
 /// Does what `cli` asks for, and returns the exit code.
@@ -91,21 +80,30 @@ pub fn execute(cli: Cli) -> Result<u8, CommandError> {
     match command {
         Command::Run(args) => runtime.block_on(run::run(&global, &args)),
         Command::Render(args) => runtime.block_on(render::render(&global, &args)),
+        Command::Check(args) => runtime.block_on(check::check(&global, &args)),
+        Command::Schema => check::schema(),
+        Command::Completions { shell } => check::completions(shell),
+        Command::Man => check::man(),
         Command::Plan(args) => runtime.block_on(plan::plan(&global, &args)),
     }
 }
 
-/// Reads the config that the command line asks for, and shows its warnings.
-fn load_config(global: &GlobalArgs, selection: &Selection) -> Result<Loaded, CommandError> {
+/// Reads the config that the command line asks for.
+fn load_result(global: &GlobalArgs) -> Result<Loaded, LoadError> {
     let sources = Sources {
         path: global.config.clone(),
         flags: Overrides { namespace: global.namespace.clone(), instance: global.instance.clone() },
         environment: load::environment(),
     };
+    load::load(&sources)
+}
+
+/// The part of the config that is selected; its warnings are shown.
+fn load_config(global: &GlobalArgs, selection: &Selection) -> Result<Loaded, CommandError> {
     let shown = |error: LoadError| {
         CommandError::Config(error.shown(telemetry::use_color(global.color, &io::stderr())))
     };
-    let mut loaded = load::load(&sources).map_err(shown)?;
+    let mut loaded = load_result(global).map_err(shown)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -113,25 +111,18 @@ fn load_config(global: &GlobalArgs, selection: &Selection) -> Result<Loaded, Com
     Ok(loaded)
 }
 
-/// Compiles the templates, and tries those that a user has had a hand in: a template or values that
-/// could not be rendered for any node are refused before a cluster is asked for anything.
-fn renderer(config: &Config) -> Result<Renderer, CommandError> {
-    let renderer = Renderer::new(&config.templates)?;
-    let mut warnings: BTreeSet<String> = renderer.warnings().map(ToString::to_string).collect();
-    let mut errors = Vec::new();
-    let touched =
-        |group: &&Group| matches!(group.template, TemplateName::User(_)) || !group.values.is_empty();
-    for group in config.groups.iter().filter(touched) {
-        let Probe { errors: more, warnings: told } = renderer.probe(group);
-        warnings.extend(told.into_iter().map(|warning| format!("group {:?}: {warning}", group.name)));
-        errors.extend(more.into_iter().map(|error| format!("group {:?}: {error}", group.name)));
-    }
+/// Compiles and tries the templates, shows their warnings, and refuses those that are wrong.
+fn renderer(loaded: &Loaded, global: &GlobalArgs) -> Result<Renderer, CommandError> {
+    let Tried { renderer, errors, warnings } = templates::try_templates(loaded);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    match errors.is_empty() {
-        true => Ok(renderer),
-        false => Err(CommandError::Config(errors.iter().map(|error| format!("error: {error}\n")).collect())),
+    match renderer {
+        Some(renderer) if errors.is_empty() => Ok(renderer),
+        _ => Err(CommandError::Config(problem::render(
+            &errors,
+            telemetry::use_color(global.color, &io::stderr()),
+        ))),
     }
 }
 
@@ -159,4 +150,10 @@ fn write_stdout(text: &str) -> Result<(), CommandError> {
         Err(source) => Err(CommandError::Output { what: "to stdout".to_owned(), source }),
         Ok(()) => Ok(()),
     }
+}
+
+/// Writes words for people to stderr, which nobody may be reading.
+fn write_stderr(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes());
 }

@@ -15,13 +15,16 @@ pub use template::{HELPER, IMAGE_VOLUME, QUAYCTL, Template, TemplateName, Templa
 
 mod duration;
 mod environment;
+mod explain;
 mod file;
 mod image_ref;
 pub mod load;
 mod locate;
 mod name;
 pub mod problem;
+pub mod provenance;
 pub mod schedule;
+pub mod schema;
 mod selector;
 mod settings;
 mod template;

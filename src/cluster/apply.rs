@@ -4,14 +4,12 @@
 //! would. A name that is taken is looked at once, and adopted only if instance and content are ours.
 
 use http_body_util::BodyExt;
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::core::Status;
 use serde_json::json;
 
+use super::ask::Permission;
 use super::error::{Access, api_status, describe};
 use super::watch::SeenJob;
 use super::wire::WatchedJob;
@@ -174,23 +172,9 @@ impl Cluster {
     /// A 403 is either a missing permission, which every other Job will meet too, or admission's
     /// word on this one. Only asking tells them apart without reading the message.
     async fn explain_forbidden(&self, namespace: &str, status: &Status, error: &kube::Error) -> ApplyError {
-        let review = SelfSubjectAccessReview {
-            spec: SelfSubjectAccessReviewSpec {
-                resource_attributes: Some(ResourceAttributes {
-                    verb: Some("create".to_owned()),
-                    group: Some("batch".to_owned()),
-                    resource: Some("jobs".to_owned()),
-                    namespace: Some(namespace.to_owned()),
-                    ..ResourceAttributes::default()
-                }),
-                ..SelfSubjectAccessReviewSpec::default()
-            },
-            ..SelfSubjectAccessReview::default()
-        };
-        let reviews = Api::<SelfSubjectAccessReview>::all(self.client.clone());
-        let params = PostParams::default();
-        let answer = self.patiently(|| reviews.create(&params, &review)).await;
-        let allowed = answer.ok().and_then(|review| review.status).is_some_and(|status| status.allowed);
+        let create =
+            Permission { verb: "create", group: "batch", resource: "jobs", namespace: Some(namespace) };
+        let allowed = self.may(&create).await.unwrap_or(false);
         match allowed {
             false => ApplyError::Cluster(self.refusal(namespace, error)),
             // ResourceQuota admission has no code of its own, only these words.

@@ -15,7 +15,7 @@ use crate::report::PlanReport;
 
 pub async fn plan(global: &GlobalArgs, args: &PlanArgs) -> Result<u8, CommandError> {
     let loaded = load_config(global, &args.selection)?;
-    renderer(&loaded.config)?;
+    renderer(&loaded, global)?;
     let plan = plan_offline_or_not(global, &loaded, &args.selection, args.nodes.as_deref()).await?;
     let report = PlanReport::new(&plan, Vec::new());
     print(&report, args.output)?;
@@ -84,7 +84,7 @@ pub fn only_selector(loaded: &Loaded, selection: &Selection) -> Option<String> {
     selectors.all(|selector| selector == first).then_some(first)
 }
 
-fn nodes_of_file(path: &Path) -> Result<Vec<Node>, CommandError> {
+pub fn nodes_of_file(path: &Path) -> Result<Vec<Node>, CommandError> {
     let name = path.display();
     let text = load::read_input(path)
         .map_err(|error| CommandError::Usage(format!("cannot read the nodes of {name}: {error}")))?;

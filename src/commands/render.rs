@@ -6,7 +6,7 @@ use crate::cli::{GlobalArgs, RenderArgs};
 
 pub async fn render(global: &GlobalArgs, args: &RenderArgs) -> Result<u8, CommandError> {
     let loaded = load_config(global, &args.selection)?;
-    let renderer = renderer(&loaded.config)?;
+    let renderer = renderer(&loaded, global)?;
     let plan = plan_offline_or_not(global, &loaded, &args.selection, args.nodes.as_deref()).await?;
 
     let mut stream = String::new();

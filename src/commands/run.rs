@@ -34,7 +34,7 @@ const CALLS_IN_FLIGHT: usize = 16;
 pub async fn run(global: &GlobalArgs, args: &RunArgs) -> Result<u8, CommandError> {
     let (started, started_at) = (tokio::time::Instant::now(), Timestamp::now());
     let loaded = load_config(global, &args.selection)?;
-    let renderer = renderer(&loaded.config)?;
+    let renderer = renderer(&loaded, global)?;
     let run_id = run_id(global, || RunId::fresh(started_at, std::process::id()))?;
 
     let signals =

@@ -8,15 +8,17 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Component, Path as FsPath, PathBuf};
+use std::sync::Arc;
 
-use figment::value::{Dict, Map, Value};
+use figment::value::{Dict, Map};
 use figment::{Figment, Metadata, Profile, Provider, Source};
 use thiserror::Error;
 
 use super::environment::{self, Layer};
-use super::file::{Finding, Findings, Path, Step, Target};
+use super::file::{Finding, Findings, Path, Target};
 use super::locate::Places;
-use super::problem::{self, Origin, Problem, Severity};
+use super::problem::{self, Origin, Problem, Severity, SourceText};
+use super::provenance::Provenance;
 use super::template::includes;
 use super::validate::{self, TemplateSource, TemplateTable};
 use super::{Config, Template, Templates};
@@ -48,6 +50,7 @@ pub struct Overrides {
 #[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
+    pub provenance: Provenance,
     pub warnings: Vec<Problem>,
     /// Whether we run in a pod: the kubelet sets `KUBERNETES_SERVICE_HOST` there.
     pub in_cluster: bool,
@@ -67,8 +70,6 @@ pub enum LoadError {
         /// Empty where there is no file, and the environment says all.
         path: PathBuf,
         problems: Vec<Problem>,
-        /// Without what must not be shown.
-        text: String,
     },
 }
 
@@ -76,10 +77,25 @@ impl LoadError {
     /// For a terminal: every problem with its place, then how many there were.
     pub fn shown(&self, color: bool) -> String {
         let problems = match self {
-            LoadError::Invalid { problems, text, .. } => problem::render(problems, text, color),
+            LoadError::Invalid { problems, .. } => problem::render(problems, color),
             LoadError::NoFile | LoadError::Unreadable { .. } => String::new(),
         };
         format!("{problems}error: {self}")
+    }
+
+    /// The same for a machine; what has no place is one problem.
+    pub fn problems(self) -> Vec<Problem> {
+        let message = self.to_string();
+        match self {
+            LoadError::Invalid { problems, .. } => problems,
+            LoadError::NoFile => {
+                let origin = Origin::File(DEFAULT_PATHS[0].into());
+                vec![Problem::new(Severity::Error, "no-config", origin, message)]
+            }
+            LoadError::Unreadable { path, .. } => {
+                vec![Problem::new(Severity::Error, "unreadable", Origin::File(path), message)]
+            }
+        }
     }
 }
 
@@ -110,8 +126,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
     let tree = match toml::from_str::<Dict>(&text) {
         Ok(tree) => tree,
         Err(error) => {
-            let problems = vec![syntax_problem(&path, &text, &error)];
-            return Err(LoadError::Invalid { path, problems, text });
+            let source = Arc::new(SourceText::new(path.clone(), text));
+            let problems = vec![syntax_problem(&source, &error)];
+            return Err(LoadError::Invalid { path, problems });
         }
     };
     let (above, mut warnings) = environment::above(&sources.environment);
@@ -127,17 +144,18 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
     let templates = read_templates(&tables, path.parent().unwrap_or(FsPath::new("")), &mut findings);
     let config = validate::validate(&tree, templates, &tables, &mut findings);
 
-    let text_shown = redacted(&text, &findings);
-    let problems = located(findings, &figment, &tree, &path, &text);
+    let source = Arc::new(SourceText::new(path.clone(), redacted(text, &findings)));
+    let provenance = Provenance::new(figment, tree, source);
+    let problems = located(findings, &provenance);
     let (errors, more): (Vec<Problem>, Vec<Problem>) =
         problems.into_iter().partition(|problem| problem.severity == Severity::Error);
     warnings.extend(more);
     match config {
         Some(config) if errors.is_empty() => {
             let in_cluster = sources.environment.contains_key("KUBERNETES_SERVICE_HOST");
-            Ok(Loaded { config, warnings, in_cluster })
+            Ok(Loaded { config, provenance, warnings, in_cluster })
         }
-        _ => Err(LoadError::Invalid { path, problems: errors, text: text_shown }),
+        _ => Err(LoadError::Invalid { path, problems: errors }),
     }
 }
 
@@ -268,67 +286,46 @@ fn owned<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-fn syntax_problem(path: &FsPath, text: &str, error: &toml::de::Error) -> Problem {
+fn syntax_problem(source: &Arc<SourceText>, error: &toml::de::Error) -> Problem {
     let origin = match error.span() {
-        Some(span) => Origin::place(path, text, span),
-        None => Origin::File(path.to_owned()),
+        Some(span) => Origin::place(source, span),
+        None => Origin::File(source.file.clone()),
     };
-    let message = error.message().to_owned();
-    Problem { severity: Severity::Error, code: "toml-syntax", origin, key: None, message, help: None }
+    Problem::new(Severity::Error, "toml-syntax", origin, error.message())
 }
 
 /// Findings with the places where their values were written.
-fn located(findings: Findings, figment: &Figment, tree: &Dict, path: &FsPath, text: &str) -> Vec<Problem> {
-    // Most files have nothing wrong, and this parses once more.
-    let places = if findings.0.is_empty() { None } else { Places::new(text) };
-    let problem = |finding: Finding| {
-        let Finding { severity, code, path: key, target, message, help } = finding;
-        let source = figment.get_metadata(tag_at(tree, &key));
-        let span = || places.as_ref().and_then(|places| places.span(&key, &target));
-        let origin = match source {
-            Some(Metadata { source: None, name, .. }) => Origin::Named(name.to_string()),
-            _ => span().map_or_else(|| Origin::File(path.to_owned()), |span| Origin::place(path, text, span)),
-        };
+fn located(findings: Findings, provenance: &Provenance) -> Vec<Problem> {
+    let origins = provenance.origins(findings.0.iter().map(|finding| (&finding.path, &finding.target)));
+    let problem = |(finding, origin): (Finding, Origin)| {
+        let Finding { severity, code, path: key, target: _, message, help } = finding;
         let key = Some(key.to_string()).filter(|key| !key.is_empty());
         Problem { severity, code, origin, key, message, help }
     };
-    findings.0.into_iter().map(problem).collect()
-}
-
-/// Who set the value at `path`, or the nearest thing around it.
-fn tag_at(tree: &Dict, path: &Path) -> figment::value::Tag {
-    let mut tag = figment::value::Tag::Default;
-    let mut next: Option<&Value> = None;
-    for (depth, step) in path.0.iter().enumerate() {
-        next = match (step, next) {
-            (Step::Key(key), None) if depth == 0 => tree.get(key),
-            (Step::Key(key), Some(Value::Dict(_, dict))) => dict.get(key),
-            (Step::Index(index), Some(Value::Array(_, items))) => items.get(*index),
-            _ => None,
-        };
-        match next {
-            Some(value) => tag = value.tag(),
-            None => break,
-        }
-    }
-    tag
+    findings.0.into_iter().zip(origins).map(problem).collect()
 }
 
 /// `text` with stars in place of values that hold a secret, byte for byte, so that places stay.
-fn redacted(text: &str, findings: &Findings) -> String {
-    let mut shown = text.to_owned();
+fn redacted(mut text: String, findings: &Findings) -> String {
     let hidden: Vec<&Finding> =
         findings.0.iter().filter(|finding| finding.target == Target::Hidden).collect();
     if hidden.is_empty() {
-        return shown;
+        return text;
     }
-    let places = Places::new(text);
-    for finding in hidden {
-        if let Some(span) = places.as_ref().and_then(|places| places.span(&finding.path, &finding.target)) {
-            shown.replace_range(span.clone(), &"*".repeat(span.len()));
+    let spans: Vec<_> = match Places::new(&text) {
+        Some(places) => {
+            hidden.iter().filter_map(|finding| places.span(&finding.path, &finding.target)).collect()
+        }
+        None => Vec::new(),
+    };
+    for span in spans {
+        // The quotes stay, so that it is still TOML and places can be found in it.
+        let (first, last) = (span.start + 1, span.end.saturating_sub(1));
+        if first < last {
+            text.replace_range(first..last, &"*".repeat(last - first));
         }
     }
-    shown
+    text
 }
 
 fn source_of(path: &FsPath) -> String {

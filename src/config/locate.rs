@@ -71,9 +71,19 @@ impl<'t> Places<'t> {
         let written = self.text.get(span.clone()).unwrap_or_default();
         let quotes = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quotes| written.starts_with(quotes));
         match (value.get_ref().as_str(), quotes) {
-            (Some(content), Some(quotes)) if written[quotes.len()..].starts_with(content) => {
-                let start = span.start + quotes.len();
-                start + within.start..start + within.end
+            (Some(content), Some(quotes)) => {
+                let inside = &written[quotes.len()..];
+                // TOML drops a line break right behind three quotes.
+                let trimmed = inside.trim_start_matches('\r').trim_start_matches('\n');
+                let (skipped, inside) = match quotes.len() {
+                    3 => (inside.len() - trimmed.len(), trimmed),
+                    _ => (0, inside),
+                };
+                let start = span.start + quotes.len() + skipped;
+                match inside.starts_with(content) {
+                    true => start + within.start..start + within.end,
+                    false => span,
+                }
             }
             _ => span,
         }
@@ -100,6 +110,9 @@ mod tests {
         assert_eq!(words(&["namespace"], Target::Value), Some("'a'"));
         assert_eq!(words(&["groups", "0", "node_selector"], Target::Within(4..5)), Some("!"));
         assert_eq!(words(&["groups", "1", "values", "x.y", "1"], Target::Value), Some("2"));
+        // Inside of three quotes the first line break does not count.
+        let inline = Places::new("a = \"\"\"\nx\ny\"\"\"").unwrap();
+        assert_eq!(inline.span(&Path::default().key("a"), &Target::Within(2..3)), Some(10..11));
         // Escapes shift what stands behind them, so the whole value is pointed at.
         assert_eq!(words(&["groups", "1", "images", "0"], Target::Within(1..2)), Some("\"a\\u0062c\""));
     }

@@ -11,6 +11,29 @@ use super::template::{BUILT_IN_NAMES, TemplateName};
 use super::validate::{at_least_one, label};
 use super::{ImageRef, Limit, NodeSelector, PullPolicy, Schedule, Toleration, name, toleration};
 
+/// What a group's keys mean where nobody sets them, in words.
+pub const DEFAULTS: [(&str, &str); 13] = [
+    ("node_selector", "every node"),
+    ("tolerations", "[]"),
+    ("concurrency", "the top-level one"),
+    ("deadline", "\"5m\""),
+    ("namespace", "the top-level one"),
+    ("template", "\"auto\""),
+    ("pull_policy", "\"IfNotPresent\""),
+    ("pull_secrets", "[]"),
+    ("service_account", "\"default\""),
+    ("keep_jobs", "\"1h\""),
+    ("carrier_image", "\"registry.k8s.io/pause:3.10.1\" for image-volume, none for helper"),
+    ("time_zone", "\"Etc/UTC\""),
+    ("values", "merged below"),
+];
+
+/// A value in one line.
+pub fn json_of(value: &Value) -> String {
+    // A tree of strings, numbers, lists and tables; nothing in it cannot be written.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 /// A week: longer than any pull, shorter than what is surely a mistake.
 const LONGEST_SECONDS: u64 = 168 * 3600;
 /// Long enough for a report to be read off the Job.

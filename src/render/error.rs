@@ -53,6 +53,36 @@ pub enum RenderError {
     NotWritable(String),
 }
 
+impl RenderError {
+    /// A stable, kebab-case code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            RenderError::Template(_) => "template-error",
+            RenderError::NoCarrierImage { .. } => "no-carrier-image",
+            RenderError::NoSuchTemplate { .. } => "missing-template",
+            RenderError::NotYaml { .. } => "template-not-yaml",
+            RenderError::NotOneDocument { .. } => "template-documents",
+            RenderError::NotAJob { .. } => "template-not-a-job",
+            RenderError::Fields { .. } => "template-fields",
+            RenderError::NotWritable(_) => "not-writable",
+        }
+    }
+
+    /// The template that is to blame, and where in it, as far as that is known.
+    pub fn place(&self) -> Option<(&str, Option<(usize, usize)>)> {
+        match self {
+            RenderError::Template(TemplateError { template, place, .. }) => Some((template, *place)),
+            RenderError::NotYaml { template, .. }
+            | RenderError::NotOneDocument { template, .. }
+            | RenderError::NotAJob { template, .. }
+            | RenderError::Fields { template, .. } => Some((template, None)),
+            RenderError::NoCarrierImage { .. }
+            | RenderError::NoSuchTemplate { .. }
+            | RenderError::NotWritable(_) => None,
+        }
+    }
+}
+
 impl TemplateError {
     pub(super) fn new(template: &str, place: Option<(usize, usize)>, message: String) -> Self {
         TemplateError { template: template.to_owned(), place, message }

@@ -1,0 +1,98 @@
+//! Questions that change nothing: may I, is it there, would you take it.
+
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::Api;
+use kube::api::{DynamicObject, PostParams};
+use kube::core::{ApiResource, PartialObjectMeta, Request};
+
+use super::error::{Access, api_status, describe};
+use super::{Cluster, ClusterError};
+use crate::render::Manifest;
+
+/// One verb on one resource.
+#[derive(Clone, Copy, Debug)]
+pub struct Permission<'a> {
+    pub verb: &'static str,
+    /// "" for the core group.
+    pub group: &'static str,
+    pub resource: &'static str,
+    /// `None` for the whole cluster.
+    pub namespace: Option<&'a str>,
+}
+
+impl Cluster {
+    /// Whether whoever we are may do it. Everybody may ask.
+    pub async fn may(&self, permission: &Permission<'_>) -> Result<bool, ClusterError> {
+        let Permission { verb, group, resource, namespace } = *permission;
+        let attributes = ResourceAttributes {
+            verb: Some(verb.to_owned()),
+            group: Some(group.to_owned()),
+            resource: Some(resource.to_owned()),
+            namespace: namespace.map(str::to_owned),
+            ..ResourceAttributes::default()
+        };
+        let spec = SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(attributes),
+            ..SelfSubjectAccessReviewSpec::default()
+        };
+        let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+        let reviews = Api::<SelfSubjectAccessReview>::all(self.client.clone());
+        let params = PostParams::default();
+        match self.patiently(|| reviews.create(&params, &review)).await {
+            Ok(review) => Ok(review.status.is_some_and(|status| status.allowed)),
+            Err(error) => {
+                let access = Access { verb: "create", resource: "selfsubjectaccessreviews", namespace: None };
+                Err(ClusterError::from_kube(&self.server, access, &error))
+            }
+        }
+    }
+
+    /// `None` where we may not look: that says nothing about the namespace.
+    pub async fn namespace_exists(&self, name: &str) -> Result<Option<bool>, ClusterError> {
+        let get = || async {
+            let request = Request::new("/api/v1/namespaces").get(name, &kube::api::GetParams::default());
+            let request = request.map_err(kube::Error::BuildRequest)?;
+            self.client.request::<PartialObjectMeta>(request).await
+        };
+        match self.patiently(get).await {
+            Ok(_) => Ok(Some(true)),
+            Err(error) => match api_status(&error) {
+                Some(status) if status.is_not_found() => Ok(Some(false)),
+                Some(status) if status.is_forbidden() => Ok(None),
+                _ => {
+                    let access = Access { verb: "get", resource: "namespaces", namespace: Some(name) };
+                    Err(ClusterError::from_kube(&self.server, access, &error))
+                }
+            },
+        }
+    }
+
+    /// Why the API server would not take the pod that the Job controller makes of this Job; `None`
+    /// where it would. Pod Security, LimitRanges and quotas act on pods and not on Jobs.
+    pub async fn pod_refusal(&self, manifest: &Manifest) -> Result<Option<String>, ClusterError> {
+        let template = &manifest.body["spec"]["template"];
+        let mut pod = template.clone();
+        pod["apiVersion"] = "v1".into();
+        pod["kind"] = "Pod".into();
+        pod["metadata"]["name"] = manifest.job.name.clone().into();
+        let namespace = &manifest.job.namespace;
+        let Ok(pod) = serde_json::from_value::<DynamicObject>(pod) else {
+            return Ok(Some("it is no object".to_owned()));
+        };
+        let resource = ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&());
+        let pods = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
+        let params = PostParams { dry_run: true, ..PostParams::default() };
+        match self.patiently(|| pods.create(&params, &pod)).await {
+            Ok(_) => Ok(None),
+            Err(error) => match api_status(&error) {
+                Some(status) if matches!(status.code, 400 | 403 | 409 | 422) => Ok(Some(describe(&error))),
+                _ => {
+                    let access = Access { verb: "create", resource: "pods", namespace: Some(namespace) };
+                    Err(ClusterError::from_kube(&self.server, access, &error))
+                }
+            },
+        }
+    }
+}

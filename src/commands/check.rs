@@ -1,0 +1,203 @@
+//! Says whether a config is right, and prints what editors and shells want to know of it.
+#![expect(clippy::disallowed_methods, reason = "the next fire times of a schedule are counted from now")]
+
+use std::io;
+use std::path::Path;
+
+use clap::CommandFactory;
+use jiff::Timestamp;
+
+use super::plan::nodes_of_file;
+use super::templates::{Tried, try_templates};
+use super::{CommandError, SUCCESS, USAGE, load_result, write_stdout};
+use crate::cli::{CheckArgs, Cli, GlobalArgs, Output};
+use crate::config::load::Loaded;
+use crate::config::problem::{self, Problem, Severity};
+use crate::config::{Config, TemplateName, schedule};
+use crate::telemetry::use_color;
+
+/// How many of a schedule's next times are shown: enough to see its rhythm.
+const FIRE_TIMES: usize = 3;
+
+pub async fn check(global: &GlobalArgs, args: &CheckArgs) -> Result<u8, CommandError> {
+    let (loaded, mut problems) = match load_result(global) {
+        Ok(mut loaded) => {
+            let problems = std::mem::take(&mut loaded.warnings);
+            (Some(loaded), problems)
+        }
+        Err(error) => (None, error.problems()),
+    };
+    if let Some(loaded) = &loaded {
+        let Tried { errors, warnings, .. } = try_templates(loaded);
+        problems.extend(errors);
+        problems.extend(warnings);
+        problems.extend(doubts(loaded, args.strict));
+    }
+    let wrong = problems.iter().any(|problem| args.strict || problem.severity == Severity::Error);
+    match args.output {
+        Output::Json => write_stdout(&format!("{:#}\n", problem::to_json(&problems)))?,
+        Output::Yaml => {
+            write_stdout(&serde_saphyr::to_string(&problem::to_json(&problems)).unwrap_or_default())?
+        }
+        Output::Table => tell(global, args, loaded.as_ref(), &problems)?,
+    }
+    match (wrong, &loaded) {
+        (false, Some(loaded)) if args.cluster => super::cluster_check::ask(global, loaded).await,
+        (false, _) => Ok(SUCCESS),
+        (true, _) => Ok(USAGE),
+    }
+}
+
+fn tell(
+    global: &GlobalArgs,
+    args: &CheckArgs,
+    loaded: Option<&Loaded>,
+    problems: &[Problem],
+) -> Result<(), CommandError> {
+    let shown = problem::render(problems, use_color(global.color, &io::stderr()));
+    tracing::debug!("{} problems", problems.len());
+    super::write_stderr(&shown);
+    if let Some(loaded) = loaded {
+        super::write_stderr(&fire_times(&loaded.config, Timestamp::now()));
+        if let Some(nodes) = &args.nodes {
+            super::write_stderr(&selected(&loaded.config, nodes)?);
+        }
+        if args.explain {
+            return write_stdout(&loaded.provenance.explain(&loaded.config));
+        }
+    }
+    write_stdout(&summary(loaded, problems))
+}
+
+/// One line.
+fn summary(loaded: Option<&Loaded>, problems: &[Problem]) -> String {
+    let count = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let found = match (errors, warnings) {
+        (0, 0) => "no problems".to_owned(),
+        (errors, 0) => counted(errors, "error"),
+        (0, warnings) => counted(warnings, "warning"),
+        (errors, warnings) => format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")),
+    };
+    match loaded {
+        Some(loaded) => {
+            let groups = &loaded.config.groups;
+            let images = groups.iter().map(|group| group.images.len()).sum();
+            format!("{}, {}: {found}\n", counted(groups.len(), "group"), counted(images, "image"))
+        }
+        None => format!("{found}\n"),
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    }
+}
+
+/// What is no mistake but may surprise.
+fn doubts(loaded: &Loaded, strict: bool) -> Vec<Problem> {
+    let Loaded { config, provenance, .. } = loaded;
+    let mut doubts = Vec::new();
+    let mut doubt = |group: usize, key: &str, code, message: String, help: &str| {
+        let origin = provenance.group_key(group, key);
+        let key = Some(format!("groups[{group}].{key}"));
+        let help = Some(help.to_owned());
+        doubts.push(Problem { severity: Severity::Warning, code, origin, key, message, help });
+    };
+    for (index, group) in config.groups.iter().enumerate() {
+        if group.template == TemplateName::Auto && group.carrier_image.is_none() {
+            let message =
+                "nodes that cannot mount image volumes need a carrier image, and there is none".to_owned();
+            let help = "set `carrier_image`, or QUAYCTL_CARRIER_IMAGE where it runs";
+            doubt(index, "carrier_image", "no-carrier-image", message, help);
+        }
+        if group.template == TemplateName::Quayctl {
+            let message =
+                "the template `quayctl` needs Docker nodes, Quay 2.4 to 3.3 and host access".to_owned();
+            doubt(index, "template", "outdated-template", message, "`auto` pulls from any registry without");
+        }
+        let never =
+            |zone| group.schedule.as_ref().is_some_and(|s| s.next_after(Timestamp::now(), &zone).is_none());
+        if schedule::time_zone(&group.time_zone).is_some_and(never) {
+            let message = "the schedule is never due".to_owned();
+            doubt(index, "schedule", "never-due", message, "no month has such a day");
+        }
+    }
+    if strict {
+        doubts.extend(mutable_tags(loaded));
+    }
+    doubts
+}
+
+fn mutable_tags(loaded: &Loaded) -> Vec<Problem> {
+    let groups = loaded.config.groups.iter().enumerate();
+    let mutable: Vec<(usize, usize, String)> = groups
+        .flat_map(|(group, planned)| {
+            let images = planned.images.iter().enumerate();
+            // One without a tag has been warned about.
+            let images = images.filter(|(_, image)| image.digest.is_empty() && !image.lacks_tag());
+            images.map(move |(image, reference)| (group, image, reference.to_string()))
+        })
+        .collect();
+    let origins = loaded.provenance.image(mutable.iter().map(|(group, image, _)| (*group, *image)));
+    mutable
+        .into_iter()
+        .zip(origins)
+        .map(|((group, image, reference), origin)| Problem {
+            severity: Severity::Warning,
+            code: "mutable-tag",
+            origin,
+            key: Some(format!("groups[{group}].images[{image}]")),
+            message: format!("the tag of {reference:?} may come to mean another image"),
+            help: Some("pin it with a digest: `…@sha256:…`".to_owned()),
+        })
+        .collect()
+}
+
+fn fire_times(config: &Config, now: Timestamp) -> String {
+    let mut text = String::new();
+    for group in &config.groups {
+        let (Some(schedule), Some(zone)) = (&group.schedule, schedule::time_zone(&group.time_zone)) else {
+            continue;
+        };
+        let mut at = now;
+        let times = std::iter::from_fn(|| {
+            at = schedule.next_after(at, &zone)?;
+            Some(at.to_zoned(zone.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string())
+        });
+        let times: Vec<String> = times.take(FIRE_TIMES).collect();
+        text.push_str(&format!("{}: `{schedule}` is due at {}\n", group.name, times.join(", ")));
+    }
+    text
+}
+
+fn selected(config: &Config, nodes: &Path) -> Result<String, CommandError> {
+    let nodes = nodes_of_file(nodes)?;
+    let lines = config.groups.iter().map(|group| {
+        let count = nodes.iter().filter(|node| group.node_selector.matches(&node.labels)).count();
+        format!("{}: selects {count} of {}\n", group.name, counted(nodes.len(), "node"))
+    });
+    Ok(lines.collect())
+}
+
+pub fn schema() -> Result<u8, CommandError> {
+    write_stdout(&crate::config::schema::text())?;
+    Ok(SUCCESS)
+}
+
+pub fn completions(shell: clap_complete::Shell) -> Result<u8, CommandError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "quayctl-controller", &mut script);
+    write_stdout(&String::from_utf8_lossy(&script))?;
+    Ok(SUCCESS)
+}
+
+pub fn man() -> Result<u8, CommandError> {
+    let mut page = Vec::new();
+    let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
+    rendered.map_err(|source| CommandError::Output { what: "the man page".to_owned(), source })?;
+    write_stdout(&String::from_utf8_lossy(&page))?;
+    Ok(SUCCESS)
+}

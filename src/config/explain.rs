@@ -1,0 +1,94 @@
+//! The effective config, each value with its origin: what `check --explain` prints. Pure.
+
+use std::fmt::Write;
+
+use figment::value::{Dict, Value};
+
+use super::file::{Path, Target};
+use super::provenance::Provenance;
+use super::settings::{DEFAULTS, json_of};
+use super::{Config, Group};
+
+impl Provenance {
+    /// TOML-like lines, one a value: `key = value   # where it came from`.
+    pub fn explain(&self, config: &Config) -> String {
+        let mut lines: Vec<Line> = Vec::new();
+        for (key, default) in [
+            ("namespace", "what the cluster connection says, else \"default\""),
+            ("instance", "\"default\""),
+            ("concurrency", "20"),
+            ("run_deadline", "what `plan` computes"),
+        ] {
+            lines.push(self.line(key, &[Path::default().key(key)], default));
+        }
+        for (index, group) in config.groups.iter().enumerate() {
+            lines.push(Line::heading(format!("[[groups]] {}", group.name)));
+            self.group(index, group, &mut lines);
+        }
+        let width = lines.iter().map(|line| line.text.chars().count()).max().unwrap_or(0).min(60);
+        lines.iter().fold(String::new(), |mut out, Line { text, origin }| {
+            // Writing to a String cannot fail.
+            let _ = match origin.as_str() {
+                "" => writeln!(out, "\n{text}"),
+                origin => writeln!(out, "{text:width$}  # {origin}"),
+            };
+            out
+        })
+    }
+
+    fn group(&self, index: usize, group: &Group, lines: &mut Vec<Line>) {
+        let own = Path::default().key("groups").index(index);
+        let defaults = Path::default().key("defaults");
+        for key in ["name", "images", "schedule"] {
+            lines.push(self.line(key, &[own.key(key)], "none"));
+        }
+        for (key, default) in DEFAULTS {
+            lines.push(self.line(key, &[own.key(key), defaults.key(key)], default));
+        }
+        // Values are merged, so each has an origin of its own.
+        let template = Path::default().key("templates").key(group.template.as_str());
+        for key in group.values.keys() {
+            let paths = [
+                own.key("values").key(key),
+                template.key("values").key(key),
+                defaults.key("values").key(key),
+            ];
+            lines.push(self.line(&format!("values.{key}"), &paths, "none"));
+        }
+    }
+
+    /// The first of `paths` at which something stands.
+    fn line(&self, key: &str, paths: &[Path], default: &str) -> Line {
+        let found = paths.iter().find_map(|path| Some((path, value_at(&self.tree, path)?)));
+        match found {
+            Some((path, value)) => {
+                let origin = self.origins(std::iter::once((path, &Target::Value))).remove(0);
+                Line { text: format!("{key} = {}", json_of(value)), origin: origin.to_string() }
+            }
+            None => Line { text: format!("{key} = {default}"), origin: "built-in default".to_owned() },
+        }
+    }
+}
+
+struct Line {
+    text: String,
+    /// Empty for a heading.
+    origin: String,
+}
+
+impl Line {
+    fn heading(text: String) -> Line {
+        Line { text, origin: String::new() }
+    }
+}
+
+fn value_at<'a>(tree: &'a Dict, path: &Path) -> Option<&'a Value> {
+    use super::file::Step;
+    let mut steps = path.0.iter();
+    let Some(Step::Key(first)) = steps.next() else { return None };
+    steps.try_fold(tree.get(first)?, |value, step| match (step, value) {
+        (Step::Key(key), Value::Dict(_, dict)) => dict.get(key),
+        (Step::Index(index), Value::Array(_, items)) => items.get(*index),
+        _ => None,
+    })
+}

@@ -1,0 +1,105 @@
+//! Where each value of a loaded config came from. Pure; the only file beside `load` that knows
+//! figment's bookkeeping.
+
+use std::sync::Arc;
+
+use figment::value::{Dict, Tag, Value};
+use figment::{Figment, Metadata};
+
+use super::file::{Path, Step, Target};
+use super::locate::Places;
+use super::problem::{Origin, SourceText};
+
+/// The layered tree, and what was said by whom.
+#[derive(Debug)]
+pub struct Provenance {
+    figment: Figment,
+    pub(super) tree: Dict,
+    /// The config file as it may be shown; its text is as long as the one that was read.
+    pub(super) source: Arc<SourceText>,
+}
+
+impl Provenance {
+    pub(super) fn new(figment: Figment, tree: Dict, source: Arc<SourceText>) -> Provenance {
+        Provenance { figment, tree, source }
+    }
+
+    /// The place of each value, variable or flag that set what stands at these paths, in order.
+    pub(super) fn origins<'a>(&self, wanted: impl Iterator<Item = (&'a Path, &'a Target)>) -> Vec<Origin> {
+        let mut wanted = wanted.peekable();
+        if wanted.peek().is_none() {
+            // Most files have nothing wrong, and finding places parses once more.
+            return Vec::new();
+        }
+        let places = Places::new(&self.source.text);
+        wanted.map(|(path, target)| self.origin(path, target, places.as_ref())).collect()
+    }
+
+    fn origin(&self, path: &Path, target: &Target, places: Option<&Places<'_>>) -> Origin {
+        match self.figment.get_metadata(self.tag_at(path)) {
+            Some(Metadata { source: None, name, .. }) => Origin::Named(name.to_string()),
+            _ => match places.and_then(|places| places.span(path, target)) {
+                Some(span) => Origin::place(&self.source, span),
+                None => Origin::File(self.source.file.clone()),
+            },
+        }
+    }
+
+    /// Who set the value at `path`, or the nearest thing around it.
+    fn tag_at(&self, path: &Path) -> Tag {
+        let mut tag = Tag::Default;
+        let mut next: Option<&Value> = None;
+        for (depth, step) in path.0.iter().enumerate() {
+            next = match (step, next) {
+                (Step::Key(key), None) if depth == 0 => self.tree.get(key),
+                (Step::Key(key), Some(Value::Dict(_, dict))) => dict.get(key),
+                (Step::Index(index), Some(Value::Array(_, items))) => items.get(*index),
+                _ => None,
+            };
+            match next {
+                Some(value) => tag = value.tag(),
+                None => break,
+            }
+        }
+        tag
+    }
+
+    /// The place of image `image` of group `group`, both as the file counts them.
+    pub fn image(&self, groups_images: impl Iterator<Item = (usize, usize)>) -> Vec<Origin> {
+        let paths: Vec<Path> = groups_images
+            .map(|(group, image)| Path::default().key("groups").index(group).key("images").index(image))
+            .collect();
+        self.origins(paths.iter().map(|path| (path, &Target::Value)))
+    }
+
+    /// The place of a key of group `group`, or of the group where the key is inherited.
+    pub fn group_key(&self, group: usize, key: &str) -> Origin {
+        let path = Path::default().key("groups").index(group).key(key);
+        self.origins(std::iter::once((&path, &Target::Value))).remove(0)
+    }
+
+    /// A line and column of a template's text, as a place in its own file or, for an inline one, in
+    /// the config.
+    pub fn in_template(
+        &self,
+        templates: &super::Templates,
+        name: &str,
+        place: Option<(usize, usize)>,
+    ) -> Option<Origin> {
+        let template = templates.user.get(name).or_else(|| templates.partials.get(name))?;
+        let own = Arc::new(SourceText::new(template.file.clone().unwrap_or_default(), template.text.clone()));
+        let span = place.map(|(line, column)| {
+            let start = own.offset(line, column);
+            start..start + own.text[start..].chars().next().map_or(0, char::len_utf8)
+        });
+        match (&template.file, span) {
+            (Some(_), Some(span)) => Some(Origin::place(&own, span)),
+            (Some(file), None) => Some(Origin::File(file.clone())),
+            (None, span) => {
+                let path = Path::default().key("templates").key(name).key("inline");
+                let target = span.map_or(Target::Key, Target::Within);
+                Some(self.origins(std::iter::once((&path, &target))).remove(0))
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The shape of the config file for editors: JSON Schema, and the reference in `docs/`.
+//!
+//! These types are read by nobody but schemars: `file` and `settings` read the file, with better words
+//! than a derived reader has. A test keeps the keys of both equal.
+#![expect(dead_code, reason = "only their shape and their doc comments are used")]
+
+use std::collections::BTreeMap;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::Value;
+
+/// What to pull onto which nodes of a Kubernetes cluster. See quayctl-controller.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct ConfigFile {
+    /// Where the Jobs live; it must exist. Default: `MY_POD_NAMESPACE`, else the pod's own, else the
+    /// kubeconfig context's, else `default`.
+    #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
+    namespace: Option<String>,
+    /// Tells two installations in one namespace apart. Default: `default`.
+    #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
+    instance: Option<String>,
+    /// Nodes with a live Job at the same time, over all groups. Default: 20.
+    #[schemars(range(min = 1))]
+    concurrency: Option<u64>,
+    /// A run ends by then: nothing more is created, live Jobs are ended, what was not begun is
+    /// `not-started`. Default: for each group the nodes divided by its limit, rounded up, times its
+    /// deadline, plus a minute; `plan` shows it.
+    run_deadline: Option<Duration>,
+    /// Any key of a group but `name`, `images` and `schedule`: what groups get that have none of their own.
+    defaults: Option<Defaults>,
+    /// Which images go onto which nodes, in the order in which nodes take their turns.
+    #[schemars(length(min = 1))]
+    groups: Option<Vec<Group>>,
+    /// Templates of one's own, by name.
+    templates: Option<BTreeMap<String, Template>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Defaults {
+    /// As a group's `node_selector`.
+    node_selector: Option<String>,
+    /// As a group's `tolerations`.
+    tolerations: Option<Vec<Toleration>>,
+    /// As a group's `concurrency`.
+    concurrency: Option<Limit>,
+    /// As a group's `deadline`.
+    deadline: Option<Duration>,
+    /// As a group's `namespace`.
+    namespace: Option<String>,
+    /// As a group's `template`.
+    template: Option<String>,
+    /// As a group's `pull_policy`.
+    pull_policy: Option<PullPolicy>,
+    /// As a group's `pull_secrets`.
+    pull_secrets: Option<Vec<String>>,
+    /// As a group's `service_account`.
+    service_account: Option<String>,
+    /// As a group's `keep_jobs`.
+    keep_jobs: Option<Duration>,
+    /// As a group's `carrier_image`.
+    carrier_image: Option<String>,
+    /// As a group's `time_zone`.
+    time_zone: Option<String>,
+    /// Below the template's own values and the group's.
+    values: Option<BTreeMap<String, Value>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Group {
+    /// Unique in the file.
+    #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
+    name: String,
+    /// Image references with registry, tag or digest as containerd reads them; none twice.
+    #[schemars(length(min = 1, max = 100))]
+    images: Vec<String>,
+    /// Which nodes, in kubectl's label selector syntax: `zone in (fra,ams),!gpu`. Default: every node.
+    node_selector: Option<String>,
+    /// Taints that are no obstacle, for the plan and for the pods.
+    tolerations: Option<Vec<Toleration>>,
+    /// A limit narrower than the top-level one: a number of nodes, or a percentage of the group's
+    /// eligible nodes, rounded up.
+    concurrency: Option<Limit>,
+    /// A node's Job is ended after this: `activeDeadlineSeconds`. 1s to 168h. Default: `5m`.
+    deadline: Option<Duration>,
+    /// Where this group's Jobs live. Default: the top-level one.
+    #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
+    namespace: Option<String>,
+    /// `auto` (per node `image-volume` where it works, else `helper`), `image-volume`, `helper`,
+    /// `quayctl`, or the name of a `[templates.NAME]`. Default: `auto`.
+    template: Option<String>,
+    /// When the kubelet asks the registry. Default: `IfNotPresent`.
+    pull_policy: Option<PullPolicy>,
+    /// Names of Secrets in the Jobs' namespace: use the workloads' own.
+    pull_secrets: Option<Vec<String>>,
+    /// Of the Jobs' pods. Default: `default`.
+    service_account: Option<String>,
+    /// How long finished Jobs stay: `ttlSecondsAfterFinished`. 60s to 168h. Default: `1h`.
+    keep_jobs: Option<Duration>,
+    /// What carries image volumes and the helper. Default: `QUAYCTL_CARRIER_IMAGE`, else
+    /// `registry.k8s.io/pause:3.10.1`, which cannot serve `helper`.
+    carrier_image: Option<String>,
+    /// Five fields as in a CronJob, or `@daily` and the like; only `serve` uses it.
+    schedule: Option<String>,
+    /// The zone of `schedule`, a name of the IANA database. Default: `Etc/UTC`.
+    time_zone: Option<String>,
+    /// A free table, handed to the template as `values`.
+    values: Option<BTreeMap<String, Value>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Toleration {
+    /// The taint's key; without one, with `Exists`, every taint is tolerated.
+    key: Option<String>,
+    /// Default: `Equal`.
+    operator: Option<TolerationOperator>,
+    /// The taint's value, for `Equal`.
+    value: Option<String>,
+    /// Default: every effect.
+    effect: Option<TaintEffect>,
+    /// For `NoExecute`: how long the pod may stay.
+    toleration_seconds: Option<i64>,
+}
+
+#[derive(JsonSchema)]
+enum TolerationOperator {
+    Exists,
+    Equal,
+}
+
+#[derive(JsonSchema)]
+enum TaintEffect {
+    NoSchedule,
+    PreferNoSchedule,
+    NoExecute,
+}
+
+#[derive(JsonSchema)]
+enum PullPolicy {
+    IfNotPresent,
+    Always,
+}
+
+/// Either `file` or `inline`.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Template {
+    /// A file relative to the config, inside of its folder.
+    file: Option<String>,
+    /// The text itself.
+    inline: Option<String>,
+    /// Over the defaults' values, below the group's.
+    values: Option<BTreeMap<String, Value>>,
+}
+
+/// A duration in Go's form, in whole seconds: `90s`, `5m`, `1h30m`, `1.5h`.
+#[derive(JsonSchema)]
+struct Duration(#[schemars(regex(pattern = r"^([0-9]*\.?[0-9]*(h|m|s|ms|us|µs|ns))+$"))] String);
+
+/// A number of nodes, or a percentage from `1%` to `100%`.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Limit {
+    Nodes(#[schemars(range(min = 1))] u64),
+    Percent(#[schemars(regex(pattern = r"^([1-9][0-9]?|100)%$"))] String),
+}
+
+/// JSON Schema, draft 2020-12, with a final newline.
+pub fn text() -> String {
+    format!("{:#}\n", schema().as_value())
+}
+
+/// The config reference, Markdown.
+pub fn reference() -> String {
+    let schema = schema();
+    let mut text = String::from(
+        "# Config reference\n\nMade from the JSON Schema by `quayctl-controller schema`'s source; \
+         [config/quayctl.toml](../config/quayctl.toml) shows every key in its place. Unknown keys are errors.\n",
+    );
+    let root = schema.as_value();
+    for (title, table) in [
+        ("Top level", root),
+        ("`[defaults]`", &root["$defs"]["Defaults"]),
+        ("`[[groups]]`", &root["$defs"]["Group"]),
+        ("`tolerations` of a group", &root["$defs"]["Toleration"]),
+        ("`[templates.NAME]`", &root["$defs"]["Template"]),
+    ] {
+        text.push_str(&format!("\n## {title}\n\n| key | meaning |\n|---|---|\n"));
+        for (key, property) in table["properties"].as_object().into_iter().flatten() {
+            let words = property["description"].as_str().unwrap_or_default().replace('\n', " ");
+            text.push_str(&format!("| `{key}` | {words} |\n"));
+        }
+    }
+    text
+}
+
+/// Keys of a table, for a test that they are those which are read.
+pub fn keys(table: &str) -> Vec<String> {
+    let schema = schema();
+    let root = schema.as_value();
+    let table = if table.is_empty() { root } else { &root["$defs"][table] };
+    table["properties"].as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
+}
+
+fn schema() -> Schema {
+    let settings = SchemaSettings::draft2020_12();
+    SchemaGenerator::new(settings).into_root_schema_for::<ConfigFile>()
+}

@@ -20,7 +20,7 @@ test: ## run all tests, those on a real control plane included
 lint: ## formatting, clippy, rustdoc, dependency policy, go vet
 	@tests/lint.sh
 
-bench: ## measure against kubectl on a real control plane, about 12 minutes: NODES=200
+bench: ## measure against kubectl on a real control plane, about 9 minutes: NODES=200
 	@$(BENCH_NODES) tests/bench.sh
 
 bench-scale: ## measure with 1,000 and 5,000 nodes of 20 images: NODES=1000,5000

@@ -23,7 +23,7 @@ lint: ## formatting, clippy, rustdoc, dependency policy, go vet
 image: ## build the container image as an OCI archive: target/image/quayctl-controller.oci.tar
 	@tests/image.sh
 
-bench: ## measure against kubectl on a real control plane, about 12 minutes: NODES=200
+bench: ## measure against kubectl on a real control plane, about 9 minutes: NODES=200
 	@$(BENCH_NODES) tests/bench.sh
 
 bench-scale: ## measure with 1,000 and 5,000 nodes of 20 images: NODES=1000,5000

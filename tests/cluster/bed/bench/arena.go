@@ -115,13 +115,16 @@ func (a *arena) connect() error {
 // warmUp keeps the nodes for rendering and gives kubectl what it would have
 // after a first use: the API's description in its cache.
 func (a *arena) warmUp() error {
-	a.nodesFile = filepath.Join(a.dir, "nodes.yaml")
+	if a.options.Only == Ours {
+		return nil
+	}
+	a.nodesFile = filepath.Join(a.dir, "nodes.json")
 	nodes, err := os.Create(a.nodesFile)
 	if err != nil {
 		return err
 	}
 	defer nodes.Close()
-	get := exec.Command(a.kubectl, "--kubeconfig", a.kubeconfig, "get", "nodes", "-o", "yaml")
+	get := exec.Command(a.kubectl, "--kubeconfig", a.kubeconfig, "get", "nodes", "-o", "json")
 	get.Env = []string{"HOME=" + a.dir}
 	get.Stdout, get.Stderr = nodes, os.Stderr
 	if err := get.Run(); err != nil {
@@ -138,7 +141,9 @@ func (a *arena) close() {
 		a.alive.Close()
 		_ = a.supervisor.Wait()
 	}
-	_ = os.Remove(a.nodesFile)
+	for _, file := range []string{a.nodesFile, a.kubeconfig} {
+		_ = os.Remove(file)
+	}
 }
 
 // compete lets one contestant do its work in a namespace of its own.
@@ -146,7 +151,7 @@ func (a *arena) compete(ctx context.Context, c contestant, namespace string) (Ru
 	if err := a.makeNamespace(ctx, namespace); err != nil {
 		return Run{}, err
 	}
-	if err := a.prepare(namespace); err != nil {
+	if err := a.prepare(c, namespace); err != nil {
 		return Run{}, err
 	}
 	load := loadOf()

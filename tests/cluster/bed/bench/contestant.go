@@ -79,12 +79,15 @@ func (a *arena) command(namespace, program string, args ...string) (*exec.Cmd, f
 
 // prepare writes what the contestants read: the config and, for kubectl, the
 // manifests that the controller renders from it.
-func (a *arena) prepare(namespace string) error {
+func (a *arena) prepare(c contestant, namespace string) error {
 	if err := os.MkdirAll(a.file(namespace), 0o700); err != nil {
 		return err
 	}
 	if err := os.WriteFile(a.config(namespace), []byte(configOf(namespace, a.images)), 0o600); err != nil {
 		return err
+	}
+	if c.name != Kubectl {
+		return nil
 	}
 	manifests, err := os.Create(a.file(namespace, "jobs.yaml"))
 	if err != nil {

@@ -41,6 +41,8 @@ pub struct AppliedJob {
 pub enum ApplyError {
     /// This node's Job was refused; others may fare better.
     Refused(Failure),
+    /// No answer came: the Job may have been created.
+    Unanswered(Failure),
     /// No Job of this run can be created.
     Cluster(ClusterError),
 }
@@ -67,10 +69,15 @@ impl Cluster {
                 Err(self.explain_forbidden(namespace, status, &error).await)
             }
             Some(status) if status.code == 401 => Err(ApplyError::Cluster(self.refusal(namespace, &error))),
+            // Ours, of `retry`, or a gateway's: nobody knows what became of it.
+            Some(status) if matches!(status.code, 500 | 502..=504) => {
+                let message = format!("creating Job {name} failed: {}", describe(&error));
+                Err(ApplyError::Unanswered(Failure::new(Reason::ApiError, message)))
+            }
             Some(_) => Err(refused(Reason::ApiError, &describe(&error))),
             None => {
-                let message = format!("no Job {name} was created: {}", describe(&error));
-                Err(refused(Reason::ApiError, &message))
+                let message = format!("creating Job {name} failed: {}", describe(&error));
+                Err(ApplyError::Unanswered(Failure::new(Reason::ApiError, message)))
             }
         }
     }

@@ -13,7 +13,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{AppliedJob, ApplyError, Mode};
@@ -47,8 +47,8 @@ const POSTS_IN_FLIGHT: usize = 16;
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// After a signal: how long answers to requests under way may take before the report is written.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Events of pods that no watch has shown yet, or never will. Each is some 150 bytes, and all that
-/// is lost with one is how long a pull took.
+/// Events of pods that no watch has shown yet, or never will. Each is some 300 bytes. What is lost with
+/// one is how long a pull took, and in a rare case the only proof of it.
 const EARLY_PULLS_MAX: usize = 10_000;
 
 /// Results in the plan's shape: by group, then Job.
@@ -99,9 +99,10 @@ impl Cluster {
         if let End::Deadline = end {
             run.end_live_jobs();
         }
-        run.settle_answers(&end).await;
+        let late = run.settle_answers(&end).await;
         let error = match end {
             End::Fatal(error) => Some(error),
+            End::Done if late.is_some() => late,
             End::Deadline if !run.answers.is_empty() => {
                 let cause = format!("no answer within {} s at the run's deadline", LAST_ANSWERS.as_secs());
                 Some(ClusterError::Unreachable { server: self.server.clone(), cause })
@@ -134,6 +135,7 @@ struct Run<'a> {
     early: HashMap<JobIndex, Vec<Seen>>,
     /// By the uid of a pod that was not seen yet.
     early_pulls: HashMap<String, Vec<PullFacts>>,
+    early_pulls_count: usize,
     /// Jobs whose slot is taken.
     flights: HashMap<JobIndex, Flight>,
     /// Live Jobs of other runs that hold their nodes.
@@ -153,7 +155,8 @@ struct Run<'a> {
 
 enum Answer {
     Applied(JobIndex, Result<AppliedJob, ApplyError>),
-    Noted(Result<(), ClusterError>),
+    /// The Job, where it is one of ours that was to be ended.
+    Noted(Option<JobIndex>, Result<(), ClusterError>),
     Looked(JobIndex, Result<Option<Failure>, ClusterError>),
 }
 
@@ -173,6 +176,7 @@ impl<'a> Run<'a> {
             pods: HashMap::new(),
             early: HashMap::new(),
             early_pulls: HashMap::new(),
+            early_pulls_count: 0,
             flights: HashMap::new(),
             earlier: earlier::Holders::default(),
             results: HashMap::new(),
@@ -253,6 +257,7 @@ impl<'a> Run<'a> {
                 match applied {
                     Ok(applied) => self.on_applied(index, applied),
                     Err(ApplyError::Refused(failure)) => self.conclude(index, Ending::NotCreated(failure)),
+                    Err(ApplyError::Unanswered(failure)) => self.on_unanswered(index, failure),
                     Err(ApplyError::Cluster(error)) => {
                         let failure = Failure::new(Reason::ApiError, error.to_string());
                         self.conclude(index, Ending::NotCreated(failure));
@@ -260,13 +265,26 @@ impl<'a> Run<'a> {
                     }
                 }
             }
-            Answer::Noted(Ok(())) => {}
-            Answer::Noted(Err(error)) => {
-                self.warn_once(format!("cannot leave evidence on a failed Job: {error}"))
+            Answer::Noted(index, Ok(())) => {
+                if let Some(flight) = index.and_then(|index| self.flights.get_mut(&index)) {
+                    flight.is_ended(Instant::now());
+                }
+            }
+            Answer::Noted(_, Err(error)) => {
+                self.warn_once(format!("cannot leave evidence on a failed Job: {error}"));
             }
             Answer::Looked(index, looked) => self.on_looked(index, looked),
         }
         None
+    }
+
+    /// The create may have been carried out: the watch has the last word, for as long as it may take to
+    /// list again.
+    fn on_unanswered(&mut self, index: JobIndex, failure: Failure) {
+        if let Some(flight) = self.flights.get_mut(&index).filter(|flight| !flight.posted) {
+            flight.until = Instant::now() + SLOT_GRACE;
+            flight.unanswered = Some(failure);
+        }
     }
 
     /// A 429 halves how many creates are under way, each create without one adds one again.
@@ -347,8 +365,10 @@ impl<'a> Run<'a> {
     }
 
     fn keep_pull(&mut self, pod: String, pull: PullFacts) {
-        if self.early_pulls.len() >= EARLY_PULLS_MAX {
+        self.early_pulls_count += 1;
+        if self.early_pulls_count > EARLY_PULLS_MAX {
             self.early_pulls.clear();
+            self.early_pulls_count = 1;
         }
         self.early_pulls.entry(pod).or_default().push(pull);
     }
@@ -378,7 +398,11 @@ impl<'a> Run<'a> {
         let Some(flight) = self.flights.get_mut(&index).filter(|flight| flight.key == job.key) else {
             return;
         };
+        flight.created(Instant::now(), job.deadline_seconds);
         flight.is_known_as(job.uid);
+        if job.facts.started {
+            flight.is_started(Instant::now());
+        }
         if let Some(ending) = job.facts.ending() {
             // Judged by an earlier process of this run, while the pod could still be asked.
             if !flight.ended && matches!(ending, Ending::Failed { .. }) {
@@ -391,6 +415,9 @@ impl<'a> Run<'a> {
     /// Acts on what is known of a Job by now.
     fn decide(&mut self, index: JobIndex) {
         let Some(flight) = self.flights.get_mut(&index) else { return };
+        if let Look::Last = flight.look {
+            return;
+        }
         if let Some((ending, _)) = &flight.over {
             if flight.judged.is_some() || flight.evidence.has_heard_all() {
                 let ending = ending.clone();
@@ -400,7 +427,6 @@ impl<'a> Run<'a> {
         }
         if flight.posted && !flight.ended && flight.evidence.decide() == Decision::EndEarly {
             flight.ended = true;
-            flight.until = Instant::now() + SLOT_GRACE;
             let outcome = flight.evidence.outcome(&Ending::EndedEarly);
             self.leave_evidence(index, &outcome, true);
         }
@@ -464,8 +490,7 @@ impl<'a> Run<'a> {
     fn conclude(&mut self, index: JobIndex, ending: Ending) {
         let Some(flight) = self.flights.get_mut(&index) else { return };
         if flight.wants_last_look(&ending) {
-            flight.look = Look::Last;
-            flight.over = Some((ending, Instant::now() + LOOK_LIMIT));
+            flight.wait_for_last_look(ending, Instant::now());
             return self.look(index);
         }
         let Some(Flight { evidence, judged, posted, ended, started_at, .. }) = self.flights.get(&index)
@@ -504,13 +529,13 @@ impl<'a> Run<'a> {
         let Some(flight) = self.flights.get(&index) else { return };
         let references = self.inputs.plan.job(index).group.images.iter().map(ToString::to_string);
         let text = annotation_text(outcome, references);
-        self.note(flight.key.clone(), text, end_now);
+        self.note(Some(index), flight.key.clone(), text, end_now);
     }
 
-    fn note(&mut self, (namespace, name): JobKey, text: String, end_now: bool) {
+    fn note(&mut self, index: Option<JobIndex>, (namespace, name): JobKey, text: String, end_now: bool) {
         let cluster = self.cluster;
         self.answers.push(Box::pin(async move {
-            Answer::Noted(cluster.leave_evidence(&namespace, &name, text, end_now).await)
+            Answer::Noted(index, cluster.leave_evidence(&namespace, &name, text, end_now).await)
         }));
     }
 
@@ -526,7 +551,8 @@ impl<'a> Run<'a> {
 
     fn end_at_run_deadline(&mut self, index: JobIndex) {
         let Some(flight) = self.flights.get_mut(&index) else { return };
-        if !std::mem::replace(&mut flight.ended, true) {
+        // Where every image is there the node has succeeded, and its Job may end by itself.
+        if !flight.evidence.all_proven() && !std::mem::replace(&mut flight.ended, true) {
             let outcome = flight.evidence.outcome(&Ending::RunOver);
             self.leave_evidence(index, &outcome, true);
         }
@@ -534,18 +560,27 @@ impl<'a> Run<'a> {
 
     /// Waits for the answers that are still under way: a Job that was just created should not be
     /// reported as never begun, nor a failed one stay without its evidence.
-    async fn settle_answers(&mut self, end: &End) {
+    ///
+    /// Gives an error that all Jobs would meet.
+    async fn settle_answers(&mut self, end: &End) -> Option<ClusterError> {
         let now = Instant::now();
-        let until = match end {
+        let stop = self.inputs.stop.clone();
+        let mut until = match end {
             End::Done => (now + PATIENCE).min(self.inputs.deadline.max(now) + LAST_ANSWERS),
             End::Deadline => now + LAST_ANSWERS,
             End::Stopped | End::Fatal(_) => now + FAREWELL,
         };
-        while let Ok(Some(answer)) =
-            timeout(until.saturating_duration_since(Instant::now()), self.answers.next()).await
-        {
-            self.on_answer(answer);
+        let mut fatal = None;
+        while !self.answers.is_empty() {
+            tokio::select! {
+                () = sleep_until(until) => break,
+                () = stop.cancelled(), if !matches!(end, End::Stopped) && until > Instant::now() + FAREWELL => {
+                    until = Instant::now() + FAREWELL;
+                }
+                Some(answer) = self.answers.next() => fatal = fatal.or(self.on_answer(answer)),
+            }
         }
+        fatal
     }
 
     fn warn_once(&mut self, text: String) {

@@ -4,7 +4,7 @@
 //! Job is created, so no end of a Job is missed. A dropped watch resumes or lists again by itself;
 //! what vanished in between is reported as gone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{Stream, StreamExt};
@@ -71,7 +71,8 @@ pub struct Watches {
 
 enum Notice {
     Seen(Seen),
-    Listed,
+    /// The watch of this number has listed all there is.
+    Listed(usize),
 }
 
 impl Cluster {
@@ -85,10 +86,11 @@ impl Cluster {
             let labelled = watcher::Config::default().labels(&ours);
             let pulls = watcher::Config::default().fields("reason=Pulled,involvedObject.kind=Pod");
             let rejections = watcher::Config::default().fields("reason=FailedCreate,involvedObject.kind=Job");
-            stream.push(self.watch_kind::<WatchedJob>(namespace, labelled.clone(), seen_job));
-            stream.push(self.watch_kind::<WatchedPod>(namespace, labelled, seen_pod));
-            stream.push(self.watch_kind::<WatchedEvent>(namespace, pulls, seen_pull));
-            stream.push(self.watch_kind::<WatchedEvent>(namespace, rejections, seen_rejection));
+            let number = stream.len();
+            stream.push(self.watch_kind::<WatchedJob>(namespace, labelled.clone(), seen_job, number));
+            stream.push(self.watch_kind::<WatchedPod>(namespace, labelled, seen_pod, number + 1));
+            stream.push(self.watch_kind::<WatchedEvent>(namespace, pulls, seen_pull, number + 2));
+            stream.push(self.watch_kind::<WatchedEvent>(namespace, rejections, seen_rejection, number + 3));
         }
         let missing = stream.len();
         let mut watches = Watches { listed: Vec::new(), stream };
@@ -106,12 +108,13 @@ impl Cluster {
         namespace: &str,
         config: watcher::Config,
         seen: fn(K) -> Option<Seen>,
+        number: usize,
     ) -> BoxStream<'static, Notice> {
         let api = Api::<K>::namespaced(self.client.clone(), namespace);
         // Without a backoff a failing list is repeated as fast as the server can refuse it.
         let events = watcher(api, config.timeout(WATCH_SECONDS)).default_backoff();
         let (server, namespace) = (self.server.clone(), namespace.to_owned());
-        notices(events, seen, move |error| trouble(&server, K::RESOURCE, &namespace, &error)).boxed()
+        notices(events, number, seen, move |error| trouble(&server, K::RESOURCE, &namespace, &error)).boxed()
     }
 }
 
@@ -121,7 +124,7 @@ impl Watches {
         loop {
             match self.stream.next().await {
                 Some(Notice::Seen(seen)) => return seen,
-                Some(Notice::Listed) => {}
+                Some(Notice::Listed(_)) => {}
                 // A watcher's stream has no end; without any there is nothing to notice.
                 None => std::future::pending().await,
             }
@@ -133,10 +136,12 @@ impl Watches {
         std::mem::take(&mut self.listed)
     }
 
-    async fn first_lists(&mut self, mut missing: usize) -> Result<(), ClusterError> {
-        while missing > 0 {
+    async fn first_lists(&mut self, watches: usize) -> Result<(), ClusterError> {
+        // A watch may list again while another's first list is still out.
+        let mut listed = HashSet::new();
+        while listed.len() < watches {
             match self.stream.next().await {
-                Some(Notice::Listed) => missing -= 1,
+                Some(Notice::Listed(watch)) => drop(listed.insert(watch)),
                 Some(Notice::Seen(Seen::Denied(error))) => return Err(error),
                 Some(Notice::Seen(seen)) => self.listed.push(seen),
                 None => return Ok(()),
@@ -244,6 +249,7 @@ fn seen_rejection(event: WatchedEvent) -> Option<Seen> {
 /// again says what there is and not what has gone.
 fn notices<K: Watched>(
     events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+    number: usize,
     seen: fn(K) -> Option<Seen>,
     trouble: impl Fn(watcher::Error) -> Seen + Send + 'static,
 ) -> impl Stream<Item = Notice> + Send {
@@ -276,7 +282,7 @@ fn notices<K: Watched>(
                 let before = std::mem::replace(&mut there, now);
                 let gone = before.into_iter().filter(|(uid, _)| !there.contains_key(uid));
                 notices.extend(gone.map(|(uid, job)| Notice::Seen(K::gone(job, uid))));
-                notices.push(Notice::Listed);
+                notices.push(Notice::Listed(number));
             }
             Err(error) => notices.push(Notice::Seen(trouble(error))),
         }
@@ -318,9 +324,9 @@ mod tests {
 
     async fn words(events: Vec<watcher::Result<Event<WatchedJob>>>) -> Vec<String> {
         let server = "https://127.0.0.1:6443";
-        notices(futures::stream::iter(events), seen_job, move |e| trouble(server, "jobs.batch", "ns", &e))
+        notices(futures::stream::iter(events), 0, seen_job, move |e| trouble(server, "jobs.batch", "ns", &e))
             .map(|notice| match notice {
-                Notice::Listed => "listed".to_owned(),
+                Notice::Listed(_) => "listed".to_owned(),
                 Notice::Seen(Seen::Job(job)) => format!("job {}", job.key.1),
                 Notice::Seen(Seen::JobGone(key)) => format!("gone {}", key.1),
                 Notice::Seen(Seen::Denied(error)) => error.to_string(),

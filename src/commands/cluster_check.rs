@@ -94,7 +94,8 @@ async fn taken(cluster: &Cluster, renderer: &Renderer, job: &PlannedJob) -> Resu
                 write_stderr(&format!("{what}: the API server warns: {warning}\n"));
             }
         }
-        Err(ApplyError::Refused(Failure { reason, message })) => {
+        Err(ApplyError::Refused(failure) | ApplyError::Unanswered(failure)) => {
+            let Failure { reason, message } = failure;
             fine = false;
             write_stderr(&format!("{what}: the Job is refused: {reason}: {message}\n"));
         }

@@ -188,7 +188,9 @@ async fn dry_run(
     for (index, answer) in answers {
         match answer {
             Ok(()) => {}
-            Err(ApplyError::Refused(failure)) => refusals.push((index, failure)),
+            Err(ApplyError::Refused(failure) | ApplyError::Unanswered(failure)) => {
+                refusals.push((index, failure))
+            }
             Err(ApplyError::Cluster(error)) => return Err(error.into()),
         }
     }

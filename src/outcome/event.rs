@@ -57,10 +57,13 @@ impl Rejection {
     /// Reads the message of a Job's `FailedCreate` event: `Error creating: …`.
     pub fn of_message(message: &str) -> Rejection {
         let words = message.strip_prefix("Error creating: ").unwrap_or(message);
-        let quota = words.contains("exceeded quota");
+        let quota =
+            ["exceeded quota", "status unknown for quota", "failed quota"].iter().any(|q| words.contains(q));
         // A webhook that cannot be reached, or an API server in trouble, may be well again at the
-        // Job controller's next try; so may a quota when other pods end.
-        let is_final = words.contains("is forbidden") && !quota;
+        // Job controller's next try; so may a quota when other pods end, and a service account that is
+        // applied a moment after us.
+        let passes = quota || words.contains("looking up service account") || words.contains("not yet ready");
+        let is_final = words.contains("is forbidden") && !passes;
         let reason = if quota { Reason::Quota } else { Reason::PodRejected };
         Rejection { failure: Failure::new(reason, words), is_final }
     }
@@ -107,6 +110,12 @@ mod tests {
             (
                 "Error creating: pods \"g-1\" is forbidden: exceeded quota: one, requested: pods=1",
                 Reason::Quota,
+                false,
+            ),
+            ("Error creating: pods \"g\" is forbidden: status unknown for quota: one", Reason::Quota, false),
+            (
+                "Error creating: pods \"g\" is forbidden: error looking up service account ns/puller: serviceaccount \"puller\" not found",
+                Reason::PodRejected,
                 false,
             ),
             (

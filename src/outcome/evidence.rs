@@ -81,7 +81,12 @@ impl Evidence {
 
     /// Takes in a pod's state. Delivering the same state again changes nothing.
     pub fn observe_pod(&mut self, pod: &PodFacts) {
-        self.pods.insert(pod.uid.clone(), pod.on_node && !pod.terminating);
+        let works = pod.on_node && !pod.terminating;
+        self.pods.insert(pod.uid.clone(), works);
+        if works {
+            // Whatever ailed the node has passed.
+            self.node_failure = None;
+        }
         self.pod_seen = true;
         self.on_node |= pod.on_node;
         self.unschedulable = pod.unschedulable.clone().filter(|_| !pod.on_node);
@@ -136,7 +141,7 @@ impl Evidence {
     pub fn lacks_cause(&self) -> bool {
         let causes = [&self.pod_failure, &self.carrier_failure, &self.node_failure];
         causes.iter().all(|cause| cause.is_none())
-            && self.rejection.is_none()
+            && (self.rejection.is_none() || self.pod_seen)
             && self.images.iter().all(|image| image.cause.is_none())
     }
 
@@ -194,8 +199,9 @@ impl Evidence {
         let state = match &image.cause {
             _ if proven && image.pull.is_some() => ImageState::Pulled,
             _ if proven => ImageState::Present,
-            _ if self.carrier_failure.is_some() || self.node_failure.is_some() => ImageState::Unknown,
+            _ if self.carrier_failure.is_some() => ImageState::Unknown,
             Some(cause) => ImageState::Failed(cause.clone()),
+            None if self.node_failure.is_some() => ImageState::Unknown,
             None if timed_out && self.on_node && !image.witness.containers.is_empty() => ImageState::Failed(
                 Failure::new(Reason::DeadlineExceeded, "the image was not there when the deadline passed"),
             ),
@@ -281,11 +287,35 @@ impl Evidence {
         if !self.carrier.containers.iter().any(|name| name == container) {
             return false;
         }
-        let named = |names: &[String]| names.iter().any(|name| message.contains(name.as_str()));
+        let named = |names: &[String]| names.iter().any(|name| mentions(message, name));
         let mut shown = self.images.iter().filter(|image| image.shown_by(container)).peekable();
         shown.peek().is_none()
             || (named(&self.carrier.names) && !shown.any(|image| named(&image.witness.names)))
     }
+}
+
+impl ImageWitness {
+    /// `message` without the image's own names: a tag such as `20260429` or a repository called
+    /// `signature` says nothing about what went wrong.
+    fn without_names(&self, message: &str) -> String {
+        let mut names: Vec<&String> = self.references.iter().chain(&self.names).collect();
+        names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+        let mut message = message.to_owned();
+        for name in names {
+            message = message.replace(name.as_str(), "");
+        }
+        message
+    }
+}
+
+/// Whether `message` names just this: `quay.io/team/app` does not stand in `quay.io/team/app-carrier`.
+fn mentions(message: &str, name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
+    message.match_indices(name).any(|(at, _)| {
+        let before = message[..at].chars().next_back();
+        let after = message[at + name.len()..].chars().next();
+        !before.is_some_and(inner) && !after.is_some_and(inner)
+    })
 }
 
 impl Image {
@@ -308,7 +338,7 @@ impl Image {
             self.cause.get_or_insert_with(|| Failure::new(Reason::PullFailed, message));
             return;
         }
-        let kind = classify_pull(reason, cause);
+        let kind = classify_pull(reason, &self.witness.without_names(cause));
         let again = self.cause.as_ref().is_some_and(|known| known.reason == kind);
         // No registry was asked for an invalid name, so nothing can change about it.
         let certain = back_off || again || reason == "InvalidImageName";

@@ -9,6 +9,8 @@ use super::Ending;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobFacts {
     ending: Option<Ending>,
+    /// The Job controller has taken it up, and its deadline runs.
+    pub started: bool,
 }
 
 /// How one pod of a Job stands.
@@ -50,7 +52,7 @@ impl JobFacts {
             }),
             _ => None,
         });
-        JobFacts { ending }
+        JobFacts { ending, started: status.start_time.is_some() }
     }
 
     /// How the Job ended, if it did.

@@ -167,7 +167,7 @@ const PULL_WORDS: &[(Reason, &[&str])] = &[
     ),
     (Reason::Signature, &["signature", "source image rejected"]),
     // Docker Hub's quota comes as 429 or as text in a 403.
-    (Reason::RateLimited, &["toomanyrequests", "too many requests", "429", "rate limit", "pull quota"]),
+    (Reason::RateLimited, &["toomanyrequests", "too many requests", "rate limit", "pull quota"]),
     // "repository does not exist or may require authorization: server message: insufficient_scope".
     (
         Reason::Unauthorized,
@@ -214,10 +214,7 @@ const PULL_WORDS: &[(Reason, &[&str])] = &[
             "unexpected commit digest",
         ],
     ),
-    (
-        Reason::ImageNotFound,
-        &["not found", "manifest unknown", "name unknown", "repository does not exist", "404"],
-    ),
+    (Reason::ImageNotFound, &["not found", "manifest unknown", "name unknown", "repository does not exist"]),
 ];
 
 /// What a failed pull's `reason` and `message` mean. `pull QPS exceeded` (the kubelet limits itself)
@@ -228,13 +225,22 @@ pub fn classify_pull(reason: &str, message: &str) -> Reason {
         "SignatureValidationFailed" => return Reason::Signature,
         _ => {}
     }
-    let message = message.to_lowercase();
+    let message = without_addresses(&message.to_lowercase());
     let row = PULL_WORDS.iter().find(|(_, words)| words.iter().any(|word| message.contains(word)));
     match (row, reason) {
         (Some((reason, _)), _) => *reason,
         (None, "RegistryUnavailable") => Reason::RegistryUnreachable,
         (None, _) => Reason::PullFailed,
     }
+}
+
+/// URLs and digests hold names and numbers of the user's own choosing, or of chance.
+fn without_addresses(message: &str) -> String {
+    let is_address = |word: &&str| {
+        let word = word.trim_start_matches(['"', '(', '\'']);
+        word.starts_with("http://") || word.starts_with("https://") || word.contains("sha256:")
+    };
+    message.split(' ').filter(|word| !is_address(word)).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -1,20 +1,23 @@
 //! Jobs that were there before this run made any: its own, from a process that was killed, and live
 //! ones of earlier runs, which are taken over or waited for.
 
-use std::collections::HashMap;
-use std::time::Duration;
-
 use jiff::Timestamp;
+use std::collections::{HashMap, HashSet};
 use tokio::time::Instant;
 
 use super::super::watch::{JobKey, Seen, SeenJob};
+use super::flight::own_time;
 use super::{Flight, Run, SLOT_GRACE, Step, witness};
 use crate::outcome::{Adopted, Evidence, Failure, JobOutcome, Reason, Verdict, annotation_text};
 use crate::plan::JobIndex;
 
 /// Live Jobs of other runs: each keeps its node from us.
 #[derive(Default)]
-pub struct Holders(HashMap<JobKey, Holder>);
+pub struct Holders {
+    live: HashMap<JobKey, Holder>,
+    /// Those that were waited for in vain, so that their next event does not begin it again.
+    given_up: HashSet<JobKey>,
+}
 
 struct Holder {
     node: String,
@@ -24,11 +27,15 @@ struct Holder {
 
 impl Holders {
     pub fn timer(&self) -> Option<Instant> {
-        self.0.values().map(|holder| holder.until).min()
+        self.live.values().map(|holder| holder.until).min()
     }
 
-    pub fn due(&self, now: Instant) -> Vec<JobKey> {
-        self.0.iter().filter(|(_, holder)| holder.until <= now).map(|(key, _)| key.clone()).collect()
+    /// Those that are given up now.
+    pub fn due(&mut self, now: Instant) -> Vec<JobKey> {
+        let due = self.live.iter().filter(|(_, holder)| holder.until <= now);
+        let due: Vec<JobKey> = due.map(|(key, _)| key.clone()).collect();
+        self.given_up.extend(due.iter().cloned());
+        due
     }
 }
 
@@ -47,8 +54,16 @@ impl Run<'_> {
         for job in foreign {
             self.on_job_of_other_run(job);
         }
+        // Pods before what events say of them; those of pods that are gone are of no use to us.
+        let (pulls, others): (Vec<Seen>, Vec<Seen>) =
+            others.into_iter().partition(|seen| matches!(seen, Seen::Pull(..)));
         for seen in others {
             self.notice(seen);
+        }
+        for seen in pulls {
+            if matches!(&seen, Seen::Pull(pod, _) if self.pods.contains_key(pod)) {
+                self.notice(seen);
+            }
         }
         let resumed: Vec<JobIndex> = self.flights.keys().copied().collect();
         for index in resumed {
@@ -76,7 +91,7 @@ impl Run<'_> {
         if job.facts.ending().is_some() {
             return self.release_holder(&job.key);
         }
-        if self.earlier.0.contains_key(&job.key) {
+        if self.earlier.live.contains_key(&job.key) || self.earlier.given_up.contains(&job.key) {
             return;
         }
         let ours = self.waiting_job(&job);
@@ -85,20 +100,27 @@ impl Run<'_> {
                 let adopted = Adopted { job: job.key.1.clone(), run_id: job.run_id.clone() };
                 self.by_key.insert(job.key.clone(), index);
                 self.adopt(index, &job, Some(adopted));
+                self.on_job(index, job);
             }
             _ => {
-                let until = Instant::now() + Duration::from_secs(job.deadline_seconds.into()) + SLOT_GRACE;
+                let mut until = Instant::now() + own_time(job.deadline_seconds);
                 self.queue.occupy(&job.node);
                 if ours.is_some() && self.inputs.replace {
-                    self.note(job.key.clone(), replaced(self.inputs.plan.identity.run_id.as_str()), true);
+                    until = until.min(Instant::now() + SLOT_GRACE);
+                    self.note(
+                        None,
+                        job.key.clone(),
+                        replaced(self.inputs.plan.identity.run_id.as_str()),
+                        true,
+                    );
                 }
-                self.earlier.0.insert(job.key, Holder { node: job.node, until });
+                self.earlier.live.insert(job.key, Holder { node: job.node, until });
             }
         }
     }
 
     pub fn release_holder(&mut self, key: &JobKey) {
-        if let Some(holder) = self.earlier.0.remove(key) {
+        if let Some(holder) = self.earlier.live.remove(key) {
             self.queue.release(&holder.node);
         }
     }

@@ -7,13 +7,22 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::super::watch::JobKey;
-use super::{LAST_WORDS, SLOT_GRACE};
-use crate::outcome::{Adopted, Ending, Evidence, JobOutcome, Rejection};
+use super::{LAST_WORDS, LOOK_LIMIT, SLOT_GRACE};
+use crate::outcome::{Adopted, Ending, Evidence, Failure, JobOutcome, Rejection};
 
 /// A pod is bound and pulling within seconds; one that is not after this long wants looking after.
 const LOST_AFTER: Duration = Duration::from_secs(30);
 /// How often a Job whose pod gets nowhere is looked after.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// How long the Job controller may take to take a Job up. At upstream's limit of 3.4 Jobs a second
+/// (measured) that is the 2,000th of a run without a limit of its own.
+const START_PATIENCE: Duration = Duration::from_secs(600);
+
+/// How long a Job with this deadline holds its slot from its start, with time for a last look.
+pub fn own_time(deadline_seconds: u32) -> Duration {
+    Duration::from_secs(deadline_seconds.into()) + SLOT_GRACE - LOOK_LIMIT
+}
 
 pub struct Flight {
     /// Of the Job that does the work.
@@ -25,12 +34,17 @@ pub struct Flight {
     rejection: Option<(String, Rejection)>,
     pub evidence: Evidence,
     pub started_at: Timestamp,
-    /// The last moment at which the slot is held; moved when the Job is ended early.
+    /// The last moment at which the slot is held; moved when the Job has been ended early.
     pub until: Instant,
+    /// Its deadline, as far as the Job controller is known to count it.
+    started: bool,
+    deadline_seconds: u32,
     /// The Job is over; its pods' last words are waited for until this.
     pub over: Option<(Ending, Instant)>,
     /// The API server has the Job.
     pub posted: bool,
+    /// The create got no answer; the watch may still show the Job.
+    pub unanswered: Option<Failure>,
     /// We have ended it; its end confirms what was decided then.
     pub ended: bool,
     /// What an earlier process of the run has written on the failed Job.
@@ -64,8 +78,11 @@ impl Flight {
             evidence,
             started_at,
             until,
+            started: false,
+            deadline_seconds: 0,
             over: None,
             posted: false,
+            unanswered: None,
             ended: false,
             judged: None,
             adopted: None,
@@ -73,11 +90,28 @@ impl Flight {
         }
     }
 
-    /// The API server has the Job, and its deadline runs at the latest from now.
+    /// The API server has the Job. Its deadline runs from when the Job controller takes it up, which
+    /// at upstream's limits may be minutes later in a large run.
     pub fn created(&mut self, now: Instant, deadline_seconds: u32) {
-        self.posted = true;
-        self.until = now + Duration::from_secs(deadline_seconds.into()) + SLOT_GRACE;
-        self.look = Look::From(now + LOST_AFTER);
+        if !std::mem::replace(&mut self.posted, true) {
+            self.deadline_seconds = deadline_seconds;
+            self.until = now + own_time(deadline_seconds) + START_PATIENCE;
+            self.look = Look::From(now + LOST_AFTER);
+        }
+    }
+
+    /// The Job controller has taken the Job up, at the latest now.
+    pub fn is_started(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.started, true) && !self.ended {
+            self.until = now + own_time(self.deadline_seconds);
+        }
+    }
+
+    /// Our patch that ends the Job has been taken.
+    pub fn is_ended(&mut self, now: Instant) {
+        if self.ended && self.over.is_none() {
+            self.until = self.until.min(now + SLOT_GRACE);
+        }
     }
 
     pub fn is_known_as(&mut self, uid: String) {
@@ -101,6 +135,13 @@ impl Flight {
         self.over.get_or_insert((ending, now + LAST_WORDS));
     }
 
+    /// The Job is over, and judged once somebody has looked after its node.
+    pub fn wait_for_last_look(&mut self, ending: Ending, now: Instant) {
+        self.look = Look::Last;
+        self.until = now + LOOK_LIMIT;
+        self.over = Some((ending, self.until));
+    }
+
     pub fn is_live(&self) -> bool {
         self.posted && self.over.is_none()
     }
@@ -122,7 +163,10 @@ impl Flight {
         }
         match &self.over {
             Some((ending, _)) => Some(Due::End(ending.clone())),
-            None if self.until <= now => Some(Due::End(Ending::GaveUp)),
+            None if self.until <= now => Some(Due::End(match (self.posted, &self.unanswered) {
+                (false, Some(failure)) => Ending::NotCreated(failure.clone()),
+                _ => Ending::GaveUp,
+            })),
             None => Some(Due::Look),
         }
     }

@@ -354,3 +354,74 @@ fn a_node_that_is_gone_is_the_reason_and_no_image_is_blamed() {
     assert!(matches!(&outcome.verdict, Verdict::Failed(failure) if failure.reason == Reason::NodeGone));
     assert!(outcome.images.iter().all(|image| image.state == ImageState::Unknown));
 }
+
+#[test]
+fn a_tag_or_a_repository_is_not_taken_for_a_cause() {
+    let witness = |reference: &str, name: &str| ImageWitness {
+        names: vec![name.into()],
+        references: vec![reference.into()],
+        containers: vec!["image-0".into()],
+        runs: false,
+    };
+    for (reference, name, cause, expected) in [
+        (
+            "q.io/a:20260429",
+            "q.io/a",
+            "failed to resolve image: q.io/a:20260429: not found",
+            Reason::ImageNotFound,
+        ),
+        (
+            "q.io/signature-svc:1",
+            "q.io/signature-svc",
+            "failed to pull \"q.io/signature-svc:1\": dial tcp 10.0.0.1:443: connect: connection refused",
+            Reason::RegistryUnreachable,
+        ),
+        (
+            "q.io/denied:404",
+            "q.io/denied",
+            "unexpected status from HEAD request to https://q.io/v2/denied/manifests/404: 503 Service Unavailable",
+            Reason::RegistryError,
+        ),
+    ] {
+        let mut evidence = Evidence::new(vec![witness(reference, name)], CarrierWitness::default());
+        evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", cause)]));
+        let outcome = evidence.outcome(&deadline());
+        assert!(
+            matches!(&outcome.verdict, Verdict::Failed(f) if f.reason == expected),
+            "{cause}: {outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn a_carrier_whose_name_begins_like_an_image_is_blamed_itself() {
+    let witness = ImageWitness {
+        names: vec!["q.io/team/app".into()],
+        references: vec!["q.io/team/app:1".into()],
+        containers: vec!["image-0".into()],
+        runs: false,
+    };
+    let carrier =
+        CarrierWitness { names: vec!["q.io/team/app-carrier:1".into()], containers: vec!["image-0".into()] };
+    let mut evidence = Evidence::new(vec![witness], carrier);
+    let words = "failed to pull and unpack image \"q.io/team/app-carrier:1\": not found";
+    evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", words)]));
+    let outcome = evidence.outcome(&deadline());
+    assert!(
+        matches!(&outcome.verdict, Verdict::Failed(f) if f.reason == Reason::CarrierImageFailed),
+        "{outcome:?}"
+    );
+    assert_eq!(outcome.images[0].state, ImageState::Unknown);
+}
+
+#[test]
+fn a_node_that_came_back_is_no_cause_any_longer() {
+    let mut evidence = volumes(1);
+    evidence.observe_node(Some(Failure::new(Reason::NodeNotReady, "Ready is Unknown")));
+    evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", "h.example/team/a:1: not found")]));
+    let outcome = evidence.outcome(&deadline());
+    assert!(
+        matches!(&outcome.verdict, Verdict::Failed(f) if f.reason == Reason::ImageNotFound),
+        "{outcome:?}"
+    );
+}

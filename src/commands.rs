@@ -91,8 +91,8 @@ pub fn execute(cli: Cli) -> Result<u8, CommandError> {
 /// Reads the config that the command line asks for.
 fn load_result(global: &GlobalArgs) -> Result<Loaded, LoadError> {
     let sources = Sources {
-        path: global.config.clone(),
-        flags: Overrides { namespace: global.namespace.clone(), instance: global.instance.clone() },
+        path: global.config.clone().filter(|path| !path.as_os_str().is_empty()),
+        flags: Overrides { namespace: given(&global.namespace), instance: given(&global.instance) },
         environment: load::environment(),
     };
     load::load(&sources)
@@ -126,10 +126,15 @@ fn renderer(loaded: &Loaded, global: &GlobalArgs) -> Result<Renderer, CommandErr
     }
 }
 
+/// An empty flag or variable is one that is not set: so the downward API gives a label that is missing.
+fn given(flag: &Option<String>) -> Option<String> {
+    flag.clone().filter(|text| !text.is_empty())
+}
+
 /// The run id asked for, or what `otherwise` makes.
 fn run_id(global: &GlobalArgs, otherwise: impl FnOnce() -> RunId) -> Result<RunId, CommandError> {
-    match &global.run_id {
-        Some(text) => RunId::parse(text).map_err(CommandError::Usage),
+    match given(&global.run_id) {
+        Some(text) => RunId::parse(&text).map_err(CommandError::Usage),
         None => Ok(otherwise()),
     }
 }
@@ -142,10 +147,15 @@ fn connect_options(global: &GlobalArgs, loaded: &Loaded) -> ConnectOptions {
     }
 }
 
-/// Writes data to stdout. A reader that has seen enough, as in `| head -1`, is no error.
+/// Writes data to stdout.
 fn write_stdout(text: &str) -> Result<(), CommandError> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    stream_to_stdout(|stdout| stdout.write_all(text.as_bytes()))
+}
+
+/// Lets `write` write to stdout. A reader that has seen enough, as in `| head -1`, is no error.
+fn stream_to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CommandError> {
+    let mut stdout = io::BufWriter::new(io::stdout().lock());
+    match write(&mut stdout).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(source) => Err(CommandError::Output { what: "to stdout".to_owned(), source }),
         Ok(()) => Ok(()),

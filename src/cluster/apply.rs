@@ -10,7 +10,7 @@ use kube::core::Status;
 use serde_json::json;
 
 use super::ask::Permission;
-use super::error::{Access, api_status, describe};
+use super::error::{Access, api_status, describe, refusal};
 use super::watch::SeenJob;
 use super::wire::WatchedJob;
 use super::{Cluster, ClusterError};
@@ -139,13 +139,8 @@ impl Cluster {
             let headers = response.headers().get_all(http::header::WARNING);
             return Ok(headers.iter().filter_map(|value| warning_text(value.to_str().ok()?)).collect());
         }
-        let bytes = response.into_body().collect().await?.to_bytes();
-        // A proxy in between answers in its own words.
-        let status = serde_json::from_slice::<Status>(&bytes).unwrap_or_else(|_| {
-            let text: String = String::from_utf8_lossy(&bytes).chars().take(300).collect();
-            Status::failure(&text, code.canonical_reason().unwrap_or("error"))
-        });
-        Err(kube::Error::Api(status.with_code(code.as_u16()).boxed()))
+        let body = response.into_body().collect().await?.to_bytes();
+        Err(refusal(code, &body))
     }
 
     async fn adopt(&self, manifest: &Manifest) -> Result<WatchedJob, ApplyError> {

@@ -60,6 +60,16 @@ pub fn api_status(error: &kube::Error) -> Option<&Status> {
     }
 }
 
+/// An answer that is no success, as an error.
+pub fn refusal(code: http::StatusCode, body: &[u8]) -> kube::Error {
+    // A proxy in between answers in its own words.
+    let status = serde_json::from_slice::<Status>(body).unwrap_or_else(|_| {
+        let text: String = String::from_utf8_lossy(body).chars().take(300).collect();
+        Status::failure(&text, code.canonical_reason().unwrap_or("error"))
+    });
+    kube::Error::Api(status.with_code(code.as_u16()).boxed())
+}
+
 /// One line: the server's words, else the innermost cause. The outer layers of a client's error
 /// only say that a request failed.
 pub fn describe(error: &kube::Error) -> String {

@@ -1,17 +1,18 @@
 //! Lists the nodes. Choosing among them is `plan`'s work.
 
+use http_body_util::BodyExt;
 use kube::api::{GetParams, ListParams};
 use kube::core::Request;
 use serde::Deserialize;
 
-use super::error::Access;
+use super::error::{Access, refusal};
 use super::{Cluster, ClusterError};
 use crate::outcome::{Failure, Reason};
 use crate::plan::Node;
 
-/// The API server's own recommendation for chunked lists (KEP-365) and kubectl's default. A page of
-/// nodes with 50 images each is some 7 MB.
-const PAGE_SIZE: u32 = 500;
+/// A page of nodes with 50 images each is some 4 MB on the wire, and decoding it took 7 MB more
+/// (measured; 15 MB at kubectl's 500). 5,000 nodes are 20 requests.
+const PAGE_SIZE: u32 = 250;
 /// A list whose pages expire this often is longer than the cluster keeps its history.
 const RESTARTS_MAX: u32 = 3;
 
@@ -85,6 +86,13 @@ impl Cluster {
 
     async fn node_page(&self, params: &ListParams) -> Result<Page, kube::Error> {
         let request = Request::new("/api/v1/nodes").list(params).map_err(kube::Error::BuildRequest)?;
-        self.client.request(request).await
+        // Not `Client::request`, which copies the whole body once more to make a string of it.
+        let response = self.client.send(request.map(Into::into)).await?;
+        let code = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        if code.is_success() {
+            return serde_json::from_slice(&body).map_err(kube::Error::SerdeError);
+        }
+        Err(refusal(code, &body))
     }
 }

@@ -4,18 +4,21 @@
     reason = "a driver looks at the clock for the report and for progress, and writes the report's files"
 )]
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream;
 use jiff::Timestamp;
-use tokio::time::timeout_at;
+use tokio::time::{sleep_until, timeout_at};
 
 use super::plan::{only_selector, plan_over, print};
 use super::signals::Signals;
-use super::{CommandError, FAILURE, connect_options, load_config, renderer, run_id, write_stdout};
+use super::{
+    CommandError, FAILURE, connect_options, load_config, renderer, run_id, stream_to_stdout, write_stdout,
+};
 use crate::cli::{DryRun, GlobalArgs, Output, RunArgs};
 use crate::cluster::{ApplyError, Cluster, ClusterError, JobKey, Mode, RunEnd, RunInputs, Watches};
 use crate::config::load::Loaded;
@@ -36,6 +39,7 @@ pub async fn run(global: &GlobalArgs, args: &RunArgs) -> Result<u8, CommandError
     let loaded = load_config(global, &args.selection)?;
     let renderer = renderer(&loaded, global)?;
     let run_id = run_id(global, || RunId::fresh(started_at, std::process::id()))?;
+    let report_file = open_report(args)?;
 
     let signals =
         Signals::listen().map_err(|source| CommandError::Output { what: "to signals".into(), source })?;
@@ -45,17 +49,21 @@ pub async fn run(global: &GlobalArgs, args: &RunArgs) -> Result<u8, CommandError
     };
     let Ready { cluster, plan, watches } = ready;
     announce(&cluster, &plan);
+    let deadline = started + Duration::from_secs(plan.run_deadline_seconds);
     let watches = match (args.dry_run, watches) {
         (Some(DryRun::Client), _) => return print(&PlanReport::new(&plan, Vec::new()), args.output),
         (_, Some(watches)) => watches,
-        (_, None) => return dry_run(&cluster, &plan, &renderer, args.output).await,
+        (_, None) => {
+            let asking = dry_run(&cluster, &plan, &renderer, args.output);
+            return within(deadline, &signals, &cluster, asking).await;
+        }
     };
 
     let mut progress = Progress::new(plan.jobs().count(), global.quiet, Instant::now());
     let inputs = RunInputs {
         plan: &plan,
         concurrency: loaded.config.concurrency.get(),
-        deadline: started + Duration::from_secs(plan.run_deadline_seconds),
+        deadline,
         replace: args.replace,
         render: &|job| manifest(&renderer, job),
         stop: signals.stop.clone(),
@@ -77,9 +85,12 @@ pub async fn run(global: &GlobalArgs, args: &RunArgs) -> Result<u8, CommandError
     };
     let ended_by = signals.exit_code().or(error.as_ref().map(|_| super::NO_CLUSTER));
     let report = RunReport::new(&plan, &results, facts, ended_by);
-    deliver(&report, args, global)?;
+    deliver(&report, args, global, report_file)?;
     if args.cleanup && ended_by.is_none() {
-        clean_up(&cluster, finished).await?;
+        // The report is made: what is left behind goes by its TTL.
+        if let Err(error) = within(deadline, &signals, &cluster, clean_up(&cluster, finished)).await {
+            tracing::warn!("the clean-up was not completed: {error}");
+        }
     }
     match error {
         Some(error) => Err(error.into()),
@@ -162,6 +173,23 @@ fn check_templates(renderer: &Renderer, plan: &Plan) -> Result<(), RenderError> 
     Ok(())
 }
 
+/// `work` until it is done, a signal comes, or the run's deadline passes.
+async fn within<T>(
+    deadline: tokio::time::Instant,
+    signals: &Signals,
+    cluster: &Cluster,
+    work: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, CommandError> {
+    tokio::select! {
+        done = work => done,
+        () = signals.stop.cancelled() => Err(CommandError::Stopped(signals.exit_code().unwrap_or(FAILURE))),
+        () = sleep_until(deadline) => {
+            let cause = "not done when the run's deadline passed".to_owned();
+            Err(ClusterError::Unreachable { server: cluster.server.clone(), cause }.into())
+        }
+    }
+}
+
 /// A manifest, or why this node cannot have one.
 fn manifest(renderer: &Renderer, job: &PlannedJob) -> Result<Manifest, Failure> {
     renderer.render(job).map_err(|error| {
@@ -202,10 +230,17 @@ async fn ask(cluster: &Cluster, renderer: &Renderer, job: &PlannedJob) -> Result
     cluster.apply(&manifest, Mode::DryRun).await.map(|_| ())
 }
 
-fn deliver(report: &RunReport, args: &RunArgs, global: &GlobalArgs) -> Result<(), CommandError> {
-    if let Some(path) = &args.report {
-        std::fs::write(path, report.to_json()).map_err(|source| cannot_write(path, source))?;
-    }
+fn deliver(
+    report: &RunReport,
+    args: &RunArgs,
+    global: &GlobalArgs,
+    file: Option<(&Path, File)>,
+) -> Result<(), CommandError> {
+    let printed = match args.output {
+        Output::Json => stream_to_stdout(|stdout| report.write_json(stdout)),
+        Output::Yaml => write_stdout(&report.to_yaml()),
+        Output::Table => write_stdout(&report.to_table(use_color(global.color, &io::stdout()))),
+    };
     let log = Path::new(TERMINATION_LOG);
     if log.exists() {
         // Only a courtesy to whoever describes the pod: the report has been made.
@@ -213,12 +248,29 @@ fn deliver(report: &RunReport, args: &RunArgs, global: &GlobalArgs) -> Result<()
             tracing::warn!("cannot write {TERMINATION_LOG}: {error}");
         }
     }
-    let text = match args.output {
-        Output::Json => report.to_json(),
-        Output::Yaml => report.to_yaml(),
-        Output::Table => report.to_table(use_color(global.color, &io::stdout())),
-    };
-    write_stdout(&text)
+    if let Some((path, file)) = file {
+        write_file(report, file).map_err(|source| cannot_write(path, source))?;
+    }
+    printed
+}
+
+/// Opens the file of the report before anything is done that would have to be told of.
+fn open_report(args: &RunArgs) -> Result<Option<(&Path, File)>, CommandError> {
+    let open = |path: &'_ Path| File::options().create(true).write(true).truncate(false).open(path);
+    let Some(path) = args.report.as_deref() else { return Ok(None) };
+    match open(path) {
+        Ok(file) => Ok(Some((path, file))),
+        Err(error) => {
+            Err(CommandError::Usage(format!("cannot write the report {}: {error}", path.display())))
+        }
+    }
+}
+
+fn write_file(report: &RunReport, file: File) -> io::Result<()> {
+    file.set_len(0)?;
+    let mut file = io::BufWriter::new(file);
+    report.write_json(&mut file)?;
+    file.flush()
 }
 
 fn cannot_write(path: &Path, source: io::Error) -> CommandError {

@@ -38,14 +38,17 @@ impl ImageRef {
         if text.is_empty() {
             return Err("the reference is empty".to_owned());
         }
+        if ImageRef::may_hold_credentials(text) {
+            return Err(
+                "what stands behind `@` is no digest, and credentials do not belong into a reference"
+                    .to_owned(),
+            );
+        }
         if text.contains("://") {
             return Err("a reference has no scheme".to_owned());
         }
         let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) if rest.contains('/') || !digest.contains('/') => (rest, Some(digest)),
-            Some(_) => {
-                return Err("credentials do not belong into a reference: use pull_secrets".to_owned());
-            }
+            Some((rest, digest)) => (rest, Some(digest)),
             None => (text, None),
         };
         if text.len() == 64 && text.bytes().all(is_lower_hex) {
@@ -77,6 +80,14 @@ impl ImageRef {
             digest: digest.unwrap_or_default().to_owned(),
             has_tag: tag.is_some(),
         })
+    }
+
+    /// Whether a `@` is followed by something else than a digest, so that what stands before it may be
+    /// a password. Such a text must not be shown.
+    pub fn may_hold_credentials(text: &str) -> bool {
+        let is_digest =
+            |rest: &str| rest.starts_with("sha") && rest.contains(':') && !rest.contains(['/', '@']);
+        text.split_once('@').is_some_and(|(_, rest)| !is_digest(rest))
     }
 
     /// The full form: `docker.io/library/nginx:latest`.
@@ -243,6 +254,7 @@ mod tests {
             ("nginx:a b", "`a b` is no tag"),
             ("nginx@sha256:12", "needs 64"),
             ("nginx@md5:12", "is no digest"),
+            ("nginx@sha1:12", "is no digest"),
             ("quay.io//app", "empty part"),
             ("quay.io/", "empty part"),
             ("-app", "is no part"),
@@ -261,8 +273,19 @@ mod tests {
 
     #[test]
     fn credentials_are_refused_and_not_repeated() {
-        let error = ImageRef::parse("user:s3cret@quay.io/team/app:1").unwrap_err();
-        assert!(error.contains("pull_secrets") && !error.contains("s3cret"), "{error}");
+        for text in [
+            "user:s3cret@quay.io/team/app:1",
+            "https://user:s3cret@quay.io/team/app:1",
+            "user:s3/cret@quay.io/team/app:1",
+            "user:s3@cret@quay.io/app",
+            "user:s3cret@quay.io",
+            "user:s3cret@host:5000",
+            "user:s3cret@quay.io/app@sha256:12",
+        ] {
+            assert!(ImageRef::may_hold_credentials(text), "{text}");
+            let error = ImageRef::parse(text).unwrap_err();
+            assert!(error.contains("credentials") && !error.contains("s3"), "{error}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::path::{Component, Path as FsPath, PathBuf};
 use std::sync::Arc;
 
-use figment::value::{Dict, Map};
+use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider, Source};
 use thiserror::Error;
 
@@ -126,15 +126,21 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
     let tree = match toml::from_str::<Dict>(&text) {
         Ok(tree) => tree,
         Err(error) => {
-            let source = Arc::new(SourceText::new(path.clone(), text));
+            let source = Arc::new(SourceText::new(path.clone(), without_credentials(&text)));
             let problems = vec![syntax_problem(&source, &error)];
             return Err(LoadError::Invalid { path, problems });
         }
     };
-    let (above, mut warnings) = environment::above(&sources.environment);
-    let below = environment::below(&sources.environment);
+    let (mut above, mut warnings) = environment::above(&sources.environment);
+    let mut below = environment::below(&sources.environment);
+    // A layer replaces what is no table or no list, and then nobody would hear of that mistake.
+    let fits = |key: &str, is: fn(&Value) -> bool| tree.get(key).is_none_or(is);
+    let defaults_fit = fits("defaults", |value| matches!(value, Value::Dict(..)));
+    let groups_fit = fits("groups", |value| matches!(value, Value::Array(..)));
+    above.retain(|layer| defaults_fit || !layer.tree.contains_key("defaults"));
+    below.retain(|layer| defaults_fit || !layer.tree.contains_key("defaults"));
     let mut figment = layered(&path, tree, below, above, &sources.flags);
-    if let Some(layer) = quay_images {
+    if let Some(layer) = quay_images.filter(|_| groups_fit) {
         // Beside the file's groups, not instead of them.
         figment = figment.admerge(layer);
     }
@@ -326,6 +332,26 @@ fn redacted(mut text: String, findings: &Findings) -> String {
         }
     }
     text
+}
+
+/// A text that is no TOML, with stars in place of what stands before a `@` that begins no digest: where
+/// the mistake is on such a line, the line is shown.
+fn without_credentials(text: &str) -> String {
+    let mut shown: Vec<char> = text.chars().collect();
+    for at in 0..shown.len() {
+        let rest: String = shown[at..].iter().take(4).collect();
+        if !rest.starts_with('@') || rest == "@sha" {
+            continue;
+        }
+        let before = shown[..at].iter_mut().rev();
+        for c in before.take_while(|c| !c.is_whitespace() && !matches!(c, '"' | '\'' | ',' | '[' | '=')) {
+            // As many bytes as before, so that places stay.
+            if c.is_ascii() {
+                *c = '*';
+            }
+        }
+    }
+    shown.into_iter().collect()
 }
 
 fn source_of(path: &FsPath) -> String {

@@ -136,15 +136,10 @@ impl Settings {
 pub fn image(text: &str, path: &Path, findings: &mut Findings) -> Option<ImageRef> {
     match ImageRef::parse(text) {
         Ok(image) => Some(image),
-        // The line in the file holds a password: it is not shown.
-        Err(message) if message.contains("credentials") => {
-            findings.error_at(
-                "inline-credentials",
-                path,
-                Target::Hidden,
-                message,
-                "name a Secret in `pull_secrets`",
-            );
+        // The line in the file may hold a password: it is not shown.
+        Err(message) if ImageRef::may_hold_credentials(text) => {
+            let help = "name a Secret in `pull_secrets`; a digest is written as `…@sha256:…`";
+            findings.error_at("inline-credentials", path, Target::Hidden, message, help);
             None
         }
         Err(message) => {

@@ -50,6 +50,16 @@ fn template_table(name: &str, value: &Value, path: Path, findings: &mut Findings
             "choose another name",
         );
     }
+    if !name::is_label(name) {
+        let help = "use lower-case letters, digits and dashes";
+        findings.error_at(
+            "bad-name",
+            &path,
+            super::file::Target::Key,
+            format!("{name:?} is no name of a template"),
+            help,
+        );
+    }
     let file = table.string("file", findings);
     let inline = table.string("inline", findings);
     let values = table.table("values", findings).map(|table| super::settings::values(&table, findings));

@@ -1,9 +1,11 @@
 //! Reads the nodes that `kubectl get nodes -o yaml|json` printed.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::Node;
+use super::wire::WireNode;
 
 /// Why a text is not a list of nodes.
 #[derive(Debug, Error)]
@@ -14,42 +16,44 @@ pub enum NodeFileError {
     Kind(String),
 }
 
+/// Typed through and through: what is not declared is dropped while reading, and 5,000 nodes of a busy
+/// cluster are 100 MB of text.
 #[derive(Deserialize)]
 struct Document {
     kind: String,
     #[serde(default)]
-    items: Option<Vec<Item>>,
-}
-
-#[derive(Deserialize)]
-struct Item {
-    /// Absent in a `NodeList`, whose items are nodes by definition.
-    #[serde(default)]
-    kind: Option<String>,
-    #[serde(flatten)]
-    node: serde_json::Value,
+    items: Option<Vec<WireNode>>,
 }
 
 /// Nodes in the order of the text, from a `List`, a `NodeList` or a single `Node`.
 pub fn nodes_from_text(text: &str) -> Result<Vec<Node>, NodeFileError> {
-    // JSON is YAML, but its own reader is faster and knows no anchors.
-    let document: serde_json::Value = match text.trim_start().starts_with('{') {
-        true => serde_json::from_str(text).map_err(|e| NodeFileError::Syntax(e.to_string()))?,
-        false => serde_saphyr::from_str(text).map_err(|e| NodeFileError::Syntax(e.to_string()))?,
-    };
-    let syntax = |e: serde_json::Error| NodeFileError::Syntax(e.to_string());
-    let Document { kind, items } = Document::deserialize(&document).map_err(syntax)?;
+    let Document { kind, items } = read(text)?;
     match kind.as_str() {
-        "Node" => Ok(vec![Node::deserialize(&document).map_err(syntax)?]),
+        "Node" => Ok(vec![read(text)?]),
         "List" | "NodeList" => items.unwrap_or_default().into_iter().map(node).collect(),
         _ => Err(NodeFileError::Kind(kind)),
     }
 }
 
-fn node(Item { kind, node }: Item) -> Result<Node, NodeFileError> {
-    match kind {
-        Some(kind) if kind != "Node" => Err(NodeFileError::Kind(kind)),
-        _ => Node::deserialize(&node).map_err(|e| NodeFileError::Syntax(e.to_string())),
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, NodeFileError> {
+    // JSON is YAML, but its own reader is faster and knows no anchors.
+    if text.trim_start().starts_with('{') {
+        return serde_json::from_str(text).map_err(|e| NodeFileError::Syntax(e.to_string()));
+    }
+    let options = serde_saphyr::options! {
+        // A node of 50 images is some 500 YAML nodes, and there may be 5,000 of them and more. Aliases,
+        // by which a small text becomes a large one, stay bounded as they are.
+        budget: serde_saphyr::budget! { max_nodes: 100_000_000, max_events: 200_000_000, max_total_scalar_bytes: 1 << 30 },
+        with_snippet: false,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|e| NodeFileError::Syntax(e.to_string()))
+}
+
+fn node(node: WireNode) -> Result<Node, NodeFileError> {
+    match &node.kind {
+        Some(kind) if kind != "Node" => Err(NodeFileError::Kind(kind.clone())),
+        // Absent in a `NodeList`, whose items are nodes by definition.
+        _ => Ok(node.into()),
     }
 }
 
@@ -97,6 +101,14 @@ status:
             assert_eq!(names, ["a", "a"], "{text}");
         }
         assert_eq!(nodes_from_text("kind: List\nitems: []").unwrap(), []);
+    }
+
+    #[test]
+    fn a_large_clusters_yaml_is_within_bounds() {
+        let image = "    - {names: [a, b], sizeBytes: 1}\n".repeat(50);
+        let node = format!("- kind: Node\n  metadata: {{name: a}}\n  status:\n    images:\n{image}");
+        let nodes = nodes_from_text(&format!("kind: List\nitems:\n{}", node.repeat(1200))).unwrap();
+        assert_eq!(nodes.len(), 1200);
     }
 
     #[test]

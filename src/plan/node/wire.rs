@@ -14,6 +14,8 @@ use crate::config::TaintEffect;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WireNode {
+    #[serde(default)]
+    pub kind: Option<String>,
     metadata: Metadata,
     #[serde(default)]
     spec: Spec,
@@ -71,7 +73,7 @@ struct NodeInfo {
 }
 
 impl From<WireNode> for Node {
-    fn from(WireNode { metadata, spec, status }: WireNode) -> Node {
+    fn from(WireNode { kind: _, metadata, spec, status }: WireNode) -> Node {
         let NodeInfo { operating_system, architecture, kubelet_version, container_runtime_version } =
             status.node_info;
         let ready = status

@@ -59,7 +59,7 @@ async fn run_against(nodes: usize, script: Script, more: &str) -> (Ended, Arc<Se
     write!(config, "[[groups]]\nname = \"g\"\nimages = [\"quay.io/team/app:1.0\"]\n{more}\n").unwrap();
 
     let mut command = quayctl();
-    command.args(["run", "-o", "json", "--run-id", "r", "-vv", "--config"]).arg(config.path());
+    command.args(["run", "-o", "json", "--run-id", "r", "--log", "trace", "--config"]).arg(config.path());
     command.arg("--kubeconfig").arg(kubeconfig.path());
     let run = tokio::task::spawn_blocking(move || ended(&mut command));
     let ended = run.await.unwrap();
@@ -260,5 +260,5 @@ async fn the_token_is_in_no_log_line_and_in_no_report() {
     let (ended, _) = run_against(1, vec![created], "").await;
     let ended = ended.expect_code(0);
     assert!(!ended.stderr.contains("s3cr3t") && !ended.stdout.contains("s3cr3t"));
-    assert!(ended.stderr.contains("DEBUG"), "the log is verbose: {}", ended.stderr);
+    assert!(ended.stderr.contains("TRACE"), "the log is as verbose as can be: {}", ended.stderr);
 }

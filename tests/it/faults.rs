@@ -59,6 +59,28 @@ fn an_api_server_that_hangs_does_not_keep_a_run_beyond_its_deadline() {
 }
 
 #[test]
+fn a_node_that_stops_answering_in_a_pull_is_the_reason_and_not_the_deadline() {
+    let bed = Bed::start(&["--nodes", "2"]);
+    let namespace = bed.namespace("dead");
+    let config = one_group(&["quay.io/team/slow-100s:1"], "[defaults]\ndeadline = \"12s\"");
+    let mut observer = Observer::start(&bed, &namespace);
+    let running = bed.start_run(&namespace, &config, &["--node", "node-001"]);
+    observer.wait_for(|job| job["status"]["active"] == 1);
+    // Its kubelet is dead: the pod of the Job that runs into its deadline goes on terminating.
+    ended(&mut bed.kubectl(&["annotate", "node", "node-001", "quayctl.test/down=true"])).expect_code(0);
+    ended(&mut bed.kubectl(&["wait", "--for=condition=Ready=false", "node/node-001", "--timeout=60s"]))
+        .expect_code(0);
+    let begun = Instant::now();
+    let report = running.end().expect_code(1).json();
+    assert_eq!(nodes_of(&report)[0]["reason"], "node-not-ready", "{report}");
+    assert!(
+        begun.elapsed() < Duration::from_secs(12 + 30 + 10),
+        "the slot is held 30 s: {:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
 fn nodes_that_are_deleted_in_a_run_are_named_and_the_others_are_done() {
     let bed = Bed::start(&["--nodes", "50"]);
     let namespace = bed.namespace("gone");

@@ -1,7 +1,7 @@
 //! What several of these tests need: the binary under test, run in a clean environment.
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -30,20 +30,43 @@ pub const LIMIT: Duration = Duration::from_secs(240);
 #[track_caller]
 pub fn ended(command: &mut Command) -> Ended {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().expect("the command starts");
-    let id = child.id().to_string();
-    let (over, waited) = mpsc::channel::<()>();
-    let watchdog = std::thread::spawn(move || {
-        let hung = waited.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
-        // The child is not reaped yet, so its number is still its own.
-        hung.then(|| Command::new("kill").args(["-KILL", &id]).status())
-    });
+    output_of(command.spawn().expect("the command starts"))
+}
+
+/// Waits for the end of a command whose stdout and stderr are piped.
+#[track_caller]
+pub fn output_of(child: Child) -> Ended {
+    let watchdog = Watchdog::over(&child);
     let Output { status, stdout, stderr } = child.wait_with_output().expect("the command ends");
-    drop(over);
-    let killed = watchdog.join().expect("the watchdog ends").is_some();
-    assert!(!killed, "hung for {LIMIT:?}; stderr:\n{}", String::from_utf8_lossy(&stderr));
+    assert!(!watchdog.bit(), "hung for {LIMIT:?}; stderr:\n{}", String::from_utf8_lossy(&stderr));
     let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
     Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// Kills a command that runs for longer than [`LIMIT`].
+#[derive(Debug)]
+pub struct Watchdog {
+    over: mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<bool>,
+}
+
+impl Watchdog {
+    pub fn over(child: &Child) -> Watchdog {
+        let id = child.id().to_string();
+        let (over, waited) = mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let hung = waited.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
+            // Whoever waits for the child has not reaped it yet, so its number is still its own.
+            hung && Command::new("kill").args(["-KILL", &id]).status().is_ok()
+        });
+        Watchdog { over, thread }
+    }
+
+    /// Whether it had to; nothing is watched any longer.
+    pub fn bit(self) -> bool {
+        drop(self.over);
+        self.thread.join().expect("the watchdog ends")
+    }
 }
 
 impl Ended {

@@ -1,7 +1,7 @@
 //! A real control plane with simulated nodes, one for all tests of this process.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use std::sync::{Mutex, OnceLock};
 use serde_json::Value;
 use serde_json::de::IoRead;
 
-use super::{Ended, ended, quayctl};
+use super::{Ended, Watchdog, ended, output_of, quayctl};
 
 /// Nodes of the shared cluster: as many as the tests of the main job speak of.
 pub const NODES: usize = 50;
@@ -117,7 +117,7 @@ impl Bed {
         let (folder, mut command) =
             self.command(&[&["run", "-o", "json", "-n", namespace], more].concat(), config);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
-        Running { child, _folder: folder }
+        Running { child: Some(child), _folder: folder }
     }
 
     fn command(&self, args: &[&str], config: &str) -> (tempfile::TempDir, Command) {
@@ -157,38 +157,37 @@ pub const OURS: &str = "app.kubernetes.io/managed-by=quayctl-controller";
 /// The binary under test, running. Killed when dropped.
 #[derive(Debug)]
 pub struct Running {
-    child: Child,
+    child: Option<Child>,
     _folder: tempfile::TempDir,
 }
 
 impl Running {
     pub fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
+        let pid = self.child.as_ref().expect("it has not been waited for").id().to_string();
         ended(Command::new("kill").args([&format!("-{signal}"), &pid])).expect_code(0);
     }
 
     /// Waits for its end.
+    #[track_caller]
     pub fn end(mut self) -> Ended {
-        let mut stdout = String::new();
-        let mut stderr = String::new();
-        // What it logs fits a pipe's buffer, so reading one after the other cannot block it.
-        self.child.stdout.take().expect("piped").read_to_string(&mut stdout).expect("UTF-8");
-        self.child.stderr.take().expect("piped").read_to_string(&mut stderr).expect("UTF-8");
-        let code = self.child.wait().expect("it ends").code();
-        Ended { code, stdout, stderr }
+        output_of(self.child.take().expect("it is waited for once"))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
 /// Follows a namespace's Jobs through kubectl's watch: independent of our own code.
 pub struct Observer {
     kubectl: Child,
+    /// Ends kubectl, and so the watch, where nothing comes any longer.
+    watchdog: Option<Watchdog>,
     events: serde_json::StreamDeserializer<'static, IoRead<BufReader<ChildStdout>>, Value>,
 }
 
@@ -198,7 +197,8 @@ impl Observer {
         let mut kubectl = bed.kubectl(&args).stdout(Stdio::piped()).spawn().expect("kubectl starts");
         let stdout = BufReader::new(kubectl.stdout.take().expect("stdout is piped"));
         let events = serde_json::Deserializer::from_reader(stdout).into_iter();
-        Observer { kubectl, events }
+        let watchdog = Some(Watchdog::over(&kubectl));
+        Observer { kubectl, watchdog, events }
     }
 
     /// The next state of a Job; waits for one.
@@ -241,6 +241,7 @@ impl Observer {
 impl Drop for Observer {
     fn drop(&mut self) {
         let _ = self.kubectl.kill();
+        let _ = self.watchdog.take().map(Watchdog::bit);
         let _ = self.kubectl.wait();
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn compile(name: &str, text: &str) -> Result<Compiled, Vec<TemplateEr
         text.push('\n');
     }
     let mut template = Template::compile_with_name(&text, name.to_owned()).map_err(|error| {
-        let message = error.reason().to_string();
+        let message = readable(&error.reason().to_string());
         vec![TemplateError::new(name, error.pos(), message)]
     })?;
     let mut walk = Walk::new(name);
@@ -67,6 +67,19 @@ pub(super) fn compile(name: &str, text: &str) -> Result<Compiled, Vec<TemplateEr
         computed_lookup: walk.computed_lookup,
         warnings: walk.warnings,
     })
+}
+
+/// The parser lists every rule of its grammar that would fit; where that is all of them, nothing is
+/// said by it.
+fn readable(message: &str) -> String {
+    match message.contains("html_expression") {
+        true => {
+            "here the template ends, or stands a tag that fits nowhere: close each `{{` with `}}`, and each \
+                 `{{#if}}` and `{{#each}}` with `{{/if}}` and `{{/each}}`"
+                .to_owned()
+        }
+        false => message.to_owned(),
+    }
 }
 
 /// Refuses partials that do not exist and partials that reach themselves: rendering those would

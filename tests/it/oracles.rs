@@ -1,9 +1,11 @@
 //! What we read ourselves means what it means to those who read it in a cluster: image references to
-//! distribution/reference.
+//! distribution/reference, schedules to robfig/cron.
 //!
 //! The vectors are made by `tests/cluster/oracles`, whose programs say how.
 
+use jiff::Timestamp;
 use quayctl_controller::config::ImageRef;
+use quayctl_controller::config::schedule::{Schedule, time_zone};
 use serde_json::Value;
 
 use crate::support::root;
@@ -47,4 +49,41 @@ fn references_are_read_as_containerd_reads_them() {
         }
     }
     agree(vectors.len(), disagreements);
+}
+
+#[test]
+fn schedules_are_due_when_a_cronjob_is() {
+    let vectors = vectors("schedules.json");
+    let invalid = vectors["invalid"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut disagreements: Vec<String> = invalid
+        .iter()
+        .filter(|written| Schedule::parse(&text(written)).is_ok())
+        .map(|written| format!("{written} is refused by a CronJob"))
+        .collect();
+    let mut compared = 0;
+    for start in vectors["starting"].as_array().unwrap() {
+        let zone = time_zone(&text(&start["zone"])).unwrap();
+        for due in start["due"].as_array().unwrap() {
+            let (written, fires) = due.as_array().unwrap().split_first().unwrap();
+            let mut at: Timestamp = text(&start["after"]).parse().unwrap();
+            let found = Schedule::parse(&text(written)).map(|schedule| {
+                std::iter::from_fn(|| {
+                    at = schedule.next_after(at, &zone)?;
+                    Some(at.to_string())
+                })
+                .take(5)
+                .collect::<Vec<_>>()
+            });
+            let wanted: Vec<String> = fires.iter().map(text).collect();
+            if found.as_ref() != Ok(&wanted) {
+                let (zone, after) = (&start["zone"], &start["after"]);
+                disagreements
+                    .push(format!("{written} in {zone} after {after}: {found:?}, wanted {wanted:?}"));
+            }
+            compared += 1;
+        }
+    }
+    assert!(compared >= 5000, "{compared}");
+    agree(compared + invalid.len(), disagreements);
 }

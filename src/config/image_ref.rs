@@ -63,7 +63,11 @@ impl ImageRef {
         if registry == DEFAULT_REGISTRY && !path.contains('/') {
             repository.insert_str(0, "library/");
         }
-        check_registry(&registry)?;
+        if !has_underscore(&registry) {
+            check_registry(&registry)?;
+        } else if registry.len() + 1 + repository.len() > REPOSITORY_MAX {
+            return Err(too_long());
+        }
         check_repository(&repository)?;
         if let Some(tag) = tag {
             check_tag(tag)?;
@@ -133,6 +137,12 @@ fn split_registry(name: &str) -> (String, &str) {
     }
 }
 
+/// distribution/reference takes `my_registry.internal/app` for a name without a registry, because no
+/// registry may have an underscore; containerd then asks that host all the same.
+fn has_underscore(registry: &str) -> bool {
+    registry.contains('_') && is_component(registry)
+}
+
 fn check_registry(registry: &str) -> Result<(), String> {
     let wrong = || Err(format!("`{registry}` is no registry host"));
     let (host, port) = match registry.rsplit_once(':') {
@@ -159,7 +169,7 @@ fn check_registry(registry: &str) -> Result<(), String> {
 
 fn check_repository(repository: &str) -> Result<(), String> {
     if repository.len() > REPOSITORY_MAX {
-        return Err(format!("the repository's name is longer than {REPOSITORY_MAX} characters"));
+        return Err(too_long());
     }
     if repository.to_lowercase() != repository {
         return Err(format!("the repository's name `{repository}` must be lower case"));
@@ -169,6 +179,10 @@ fn check_repository(repository: &str) -> Result<(), String> {
         Some("") => Err("the repository's name has an empty part".to_owned()),
         Some(component) => Err(format!("`{component}` is no part of a repository's name")),
     }
+}
+
+fn too_long() -> String {
+    format!("the repository's name is longer than {REPOSITORY_MAX} characters")
 }
 
 /// Letters and digits, with single separators between them: `.`, `_`, `__` or any number of dashes.
@@ -295,6 +309,18 @@ mod tests {
         assert_eq!(with.identity(), without.identity());
         assert_ne!(with.normalised(), without.normalised());
         assert!(ImageRef::parse("quay.io/a").unwrap().lacks_tag() && !without.lacks_tag());
+    }
+
+    #[test]
+    fn a_host_with_an_underscore_is_a_registry_without_a_port() {
+        let image = ImageRef::parse("my_registry.internal/team/app").unwrap();
+        assert_eq!((&*image.registry, &*image.repository), ("my_registry.internal", "team/app"));
+        assert_eq!(image.normalised(), "my_registry.internal/team/app:latest");
+        let long = |length| format!("a_b.c/{}", "x".repeat(length));
+        assert!(ImageRef::parse(&long(249)).is_ok());
+        for refused in ["my_registry.internal:5000/app", "a___b.c/app", "_a.b/app", &long(250)] {
+            assert!(ImageRef::parse(refused).is_err(), "{refused}");
+        }
     }
 
     proptest! {

@@ -1,20 +1,18 @@
 //! When a group is due: five fields with exactly the meaning that a Kubernetes CronJob gives them.
 //!
-//! A CronJob is read by robfig/cron v3 (`ParseStandard`). The `cron` crate evaluates, but speaks
-//! another dialect (seconds first, Sunday is 1, day of month *and* day of week), so fields are read
-//! here and handed over as plain lists of numbers. It is asked about local time without a zone, and
-//! each of its answers is mapped to the instants that it has in the group's zone: none in the gap of
-//! a clock change, two in the hour that is repeated.
+//! A CronJob is read by robfig/cron v3 (`ParseStandard`), so its grammar is kept here, odd corners
+//! included, and its way of finding the next time: `tests/it/oracles.rs` compares both with the
+//! original. In the gap of a clock change nothing is due, and in the hour that is repeated all is due
+//! twice. Where a clock is changed at midnight or by half an hour, its search misses some times of
+//! that day, or finds one a day late: then a CronJob does the same.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
-use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::civil;
-use jiff::tz::{AmbiguousOffset, TimeZone};
-use jiff::{SignedDuration, Timestamp};
+use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp, ToSpan, civil};
 
 /// A parsed schedule.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +25,7 @@ pub struct Schedule {
 enum Kind {
     /// `@every`: from whatever moment it is asked about.
     Every(Duration),
-    /// Due when any of them is: day of month and day of week are alternatives where both are given.
-    Fields(Vec<cron::Schedule>),
+    Fields(Fields),
 }
 
 /// What is wrong with a schedule, and where.
@@ -76,12 +73,17 @@ const MACROS: [(&str, &str); 7] = [
     ("@hourly", "0 * * * *"),
 ];
 
-/// Longer than any clock change: a local time later than another by more than this is later in every
-/// zone. The longest repeated stretch in the tz database since 1970 is three hours.
-const LONGEST_FOLD: SignedDuration = SignedDuration::from_hours(4);
+/// The search goes no further, so 30 February is never.
+const YEARS_AHEAD: i16 = 5;
+
+/// Minute, hour, day of month, month, day of week.
+#[derive(Clone, Debug, PartialEq)]
+struct Fields([Values; 5]);
 
 /// A field's values, and whether it restricts anything: `*` and `?` do not, `*/2` does.
+#[derive(Clone, Debug, PartialEq)]
 struct Values {
+    /// Empty for a field of nothing but commas, which never matches.
     values: BTreeSet<u8>,
     is_any: bool,
 }
@@ -96,15 +98,15 @@ impl Schedule {
             return Err(fail("a zone does not belong into the schedule: use the key `time_zone`"));
         }
         let kind = match text.strip_prefix("@every ") {
-            Some(interval) => Kind::Every(every(interval.trim()).map_err(|message| fail(&message))?),
+            Some(interval) => Kind::Every(every(interval).map_err(|message| fail(&message))?),
             None if text.starts_with('@') => {
                 let known = MACROS.iter().find(|(name, _)| *name == text);
                 let (_, fields) = known.ok_or_else(|| {
                     fail("unknown shorthand; there are @hourly, @daily, @midnight, @weekly, @monthly, @yearly and @every 1h")
                 })?;
-                Kind::Fields(schedules(&read_fields(fields)?))
+                Kind::Fields(read_fields(fields)?)
             }
-            None => Kind::Fields(schedules(&read_fields(text)?)),
+            None => Kind::Fields(read_fields(text)?),
         };
         Ok(Schedule { written: text.to_owned(), kind })
     }
@@ -117,9 +119,7 @@ impl Schedule {
                 let whole = Timestamp::from_second(now.as_second()).ok()?;
                 whole.checked_add(SignedDuration::try_from(*interval).ok()?).ok()
             }
-            Kind::Fields(schedules) => {
-                schedules.iter().filter_map(|schedule| next_of(schedule, now, zone)).min()
-            }
+            Kind::Fields(fields) => Walk::after(now, zone)?.first_of(fields),
         }
     }
 }
@@ -137,48 +137,151 @@ pub fn time_zone(name: &str) -> Option<TimeZone> {
     (zone.iana_name() == Some(name)).then_some(zone)
 }
 
-fn next_of(schedule: &cron::Schedule, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-    let local = zone.to_datetime(now);
-    let from = local.checked_sub(LONGEST_FOLD).ok()?;
-    let mut best: Option<(Timestamp, civil::DateTime)> = None;
-    for hit in schedule.after(&as_utc(from)?) {
-        let hit = of_utc(&hit)?;
-        // Local times do not come in the order of their instants where the clock is put back, so
-        // what comes a little later in the list may be due earlier.
-        if best.is_some_and(|(_, at)| hit.duration_since(at) > LONGEST_FOLD) {
-            break;
+/// A moment on its way to one that matches: robfig/cron's `SpecSchedule.Next`, step by step.
+///
+/// Steps of a month or a day go by local time, steps of an hour or less by real time. `None` is a
+/// moment out of the calendar's range.
+struct Walk<'a> {
+    zone: &'a TimeZone,
+    /// Seconds since 1970.
+    at: i64,
+    /// What the zone's clocks show then.
+    local: civil::DateTime,
+    /// The first step also goes back to the start of its unit; from there on all is at a start.
+    stepped: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn after(now: Timestamp, zone: &'a TimeZone) -> Option<Walk<'a>> {
+        let mut walk = Walk { zone, at: 0, local: civil::DateTime::default(), stepped: false };
+        walk.move_to(now.as_second() + 1)?;
+        Some(walk)
+    }
+
+    fn first_of(mut self, fields: &Fields) -> Option<Timestamp> {
+        let Fields([minutes, hours, _, months, _]) = fields;
+        if [minutes, hours, months].iter().any(|field| field.values.is_empty()) {
+            return None;
         }
-        let due = instants(hit, zone).into_iter().flatten().filter(|instant| *instant > now).min();
-        if let Some(due) = due
-            && best.is_none_or(|(known, _)| due < known)
-        {
-            best = Some((due, hit));
+        let last_year = self.local.year() + YEARS_AHEAD;
+        'wrapped: while self.local.year() <= last_year {
+            while !months.matches(self.local.month()) {
+                self.next_month()?;
+                if self.local.month() == 1 {
+                    continue 'wrapped;
+                }
+            }
+            while !fields.day_matches(self.local.date()) {
+                self.next_day()?;
+                if self.local.day() == 1 {
+                    continue 'wrapped;
+                }
+            }
+            while !hours.matches(self.local.hour()) {
+                self.next_hour()?;
+                if self.local.hour() == 0 {
+                    continue 'wrapped;
+                }
+            }
+            while !minutes.matches(self.local.minute()) {
+                self.next_of(60)?;
+                if self.local.minute() == 0 {
+                    continue 'wrapped;
+                }
+            }
+            while self.local.second() != 0 {
+                self.next_of(1)?;
+                if self.local.second() == 0 {
+                    continue 'wrapped;
+                }
+            }
+            return Timestamp::from_second(self.at).ok();
+        }
+        None
+    }
+
+    fn next_month(&mut self) -> Option<()> {
+        let first = self.local.first_of_month();
+        if !self.stepped {
+            self.stepped = true;
+            self.move_to_local(first.start_of_day())?;
+        }
+        let days = self.local.day() - 1;
+        let next = self.local.first_of_month().checked_add(1.month()).ok()?;
+        self.move_to_local(next.checked_add(days.days()).ok()?)
+    }
+
+    fn next_day(&mut self) -> Option<()> {
+        if !self.stepped {
+            self.stepped = true;
+            self.move_to_local(self.local.start_of_day())?;
+        }
+        self.move_to_local(self.local.checked_add(1.day()).ok()?)?;
+        // Where midnight is skipped, this lands beside it.
+        match i64::from(self.local.hour()) {
+            0 => Some(()),
+            hour @ 13.. => self.move_to(self.at + (24 - hour) * 3600),
+            hour => self.move_to(self.at - hour * 3600),
         }
     }
-    best.map(|(due, _)| due)
-}
 
-/// When the clocks of `zone` show `local`: never, once or twice.
-fn instants(local: civil::DateTime, zone: &TimeZone) -> [Option<Timestamp>; 2] {
-    let at = |offset: jiff::tz::Offset| offset.to_timestamp(local).ok();
-    match zone.to_ambiguous_timestamp(local).offset() {
-        AmbiguousOffset::Unambiguous { offset } => [at(offset), None],
-        AmbiguousOffset::Gap { .. } => [None, None],
-        AmbiguousOffset::Fold { before, after } => [at(before), at(after)],
+    fn next_hour(&mut self) -> Option<()> {
+        if !self.stepped {
+            self.stepped = true;
+            let hour = self.local.time().with().minute(0).second(0).build().ok()?;
+            self.move_to_local(self.local.date().to_datetime(hour))?;
+        }
+        self.move_to(self.at + 3600)
+    }
+
+    /// The next minute or second.
+    fn next_of(&mut self, seconds: i64) -> Option<()> {
+        if !self.stepped {
+            self.stepped = true;
+            self.move_to(self.at - self.at.rem_euclid(seconds))?;
+        }
+        self.move_to(self.at + seconds)
+    }
+
+    fn move_to(&mut self, second: i64) -> Option<()> {
+        self.at = second;
+        self.local = self.zone.to_datetime(Timestamp::from_second(second).ok()?);
+        Some(())
+    }
+
+    /// As Go's `time.Date` does it, which decides where the clocks show `local` never or twice.
+    fn move_to_local(&mut self, local: civil::DateTime) -> Option<()> {
+        let offset =
+            |second| Some(i64::from(self.zone.to_offset(Timestamp::from_second(second).ok()?).seconds()));
+        let as_utc = Offset::UTC.to_timestamp(local).ok()?.as_second();
+        let second = match offset(as_utc)? {
+            0 => as_utc,
+            guess => as_utc - offset(as_utc - guess)?,
+        };
+        self.move_to(second)
     }
 }
 
-/// The `cron` crate wants a zone; UTC has no clock changes, so it stands for none.
-fn as_utc(local: civil::DateTime) -> Option<chrono::DateTime<chrono::Utc>> {
-    let seconds = jiff::tz::Offset::UTC.to_timestamp(local).ok()?.as_second();
-    chrono::DateTime::from_timestamp(seconds, 0)
+impl Fields {
+    /// By day of month and day of week, by any of them where neither is a star.
+    fn day_matches(&self, date: civil::Date) -> bool {
+        let Fields([_, _, days, _, weekdays]) = self;
+        let by_day = days.matches(date.day());
+        let by_weekday = weekdays.matches(date.weekday().to_sunday_zero_offset());
+        if days.is_any || weekdays.is_any { by_day && by_weekday } else { by_day || by_weekday }
+    }
 }
 
-fn of_utc(hit: &chrono::DateTime<chrono::Utc>) -> Option<civil::DateTime> {
-    Timestamp::from_second(hit.timestamp()).ok().map(|at| jiff::tz::Offset::UTC.to_datetime(at))
+impl Values {
+    fn matches(&self, value: i8) -> bool {
+        u8::try_from(value).is_ok_and(|value| self.values.contains(&value))
+    }
 }
 
 fn every(text: &str) -> Result<Duration, String> {
+    if text.trim() != text {
+        return Err("`@every` and its duration have one space between them and none after".to_owned());
+    }
     let seconds =
         super::duration::parse_seconds(text).map_err(|error| format!("`@every {text}`: {error}"))?;
     match seconds {
@@ -187,7 +290,7 @@ fn every(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn read_fields(text: &str) -> Result<[Values; 5], ScheduleError> {
+fn read_fields(text: &str) -> Result<Fields, ScheduleError> {
     let words: Vec<(usize, &str)> = words(text).collect();
     if words.len() != FIELDS.len() {
         let found = words.len();
@@ -198,46 +301,12 @@ fn read_fields(text: &str) -> Result<[Values; 5], ScheduleError> {
     let mut read = FIELDS.iter().zip(words).map(|(field, (at, word))| field.read(word, at));
     let mut next =
         || read.next().unwrap_or_else(|| Err(ScheduleError { message: String::new(), span: 0..0 }));
-    Ok([next()?, next()?, next()?, next()?, next()?])
+    Ok(Fields([next()?, next()?, next()?, next()?, next()?]))
 }
 
 /// Words between white space, each with its byte offset.
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split_whitespace().map(|word| (word.as_ptr() as usize - text.as_ptr() as usize, word))
-}
-
-/// Schedules of the `cron` crate, any of which makes it due.
-fn schedules(fields: &[Values; 5]) -> Vec<cron::Schedule> {
-    let [minute, hour, day, month, weekday] = fields;
-    let any = Values { values: BTreeSet::new(), is_any: true };
-    let days = match (day.is_any, weekday.is_any) {
-        (false, false) => vec![(day, &any), (&any, weekday)],
-        _ => vec![(day, weekday)],
-    };
-    let text = |(day, weekday): (&Values, &Values)| {
-        format!(
-            "0 {} {} {} {} {}",
-            minute.list(0),
-            hour.list(0),
-            day.list(0),
-            month.list(0),
-            // Sunday is 0 for Kubernetes and 1 for the crate.
-            weekday.list(1)
-        )
-    };
-    // Plain numbers within their bounds are all that is handed over.
-    days.into_iter().filter_map(|days| cron::Schedule::from_str(&text(days)).ok()).collect()
-}
-
-impl Values {
-    fn list(&self, shift: u8) -> String {
-        match self.is_any {
-            true => "*".to_owned(),
-            false => {
-                self.values.iter().map(|value| (value + shift).to_string()).collect::<Vec<_>>().join(",")
-            }
-        }
-    }
 }
 
 impl Field {
@@ -247,9 +316,12 @@ impl Field {
         let mut offset = at;
         for part in word.split(',') {
             let span = offset..offset + part.len();
-            let (range, any) = self.range(part).map_err(|message| ScheduleError { message, span })?;
-            values.extend(range);
-            is_any |= any;
+            // robfig/cron passes over what is empty.
+            if !part.is_empty() {
+                let (range, any) = self.range(part).map_err(|message| ScheduleError { message, span })?;
+                values.extend(range);
+                is_any |= any;
+            }
             offset += part.len() + 1;
         }
         Ok(Values { values, is_any })
@@ -262,7 +334,8 @@ impl Field {
             Some((range, step)) => (range, Some(step)),
             None => (part, None),
         };
-        let any = matches!(range, "*" | "?");
+        // What follows `*-` is not looked at.
+        let any = matches!(range.split('-').next(), Some("*" | "?"));
         let (first, last) = match range.split_once('-') {
             _ if any => (*least, *most),
             Some((first, last)) => (self.value(first)?, self.value(last)?),
@@ -272,8 +345,8 @@ impl Field {
         };
         let step = match step {
             None => 1,
-            Some(step) => match step.parse::<usize>() {
-                Ok(step) if step > 0 && step.to_string() == step_digits(part) => step,
+            Some(step) => match step.parse::<i64>().map(usize::try_from) {
+                Ok(Ok(step)) if step > 0 => step,
                 _ => return Err(format!("`{step}` is no step of a {name}: use a number above 0")),
             },
         };
@@ -289,9 +362,8 @@ impl Field {
         if let Some(index) = names.iter().position(|known| *known == lower) {
             return Ok(least + u8::try_from(index).unwrap_or_default());
         }
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = if digits { text.parse::<u8>().ok() } else { None };
-        match number.filter(|number| (least..=most).contains(&number)) {
+        // Go's numbers may have a plus sign and leading zeros, and so may Rust's.
+        match text.parse::<u8>().ok().filter(|number| (least..=most).contains(&number)) {
             Some(number) => Ok(number),
             None if *name == "day of week" && text == "7" => {
                 Err("`7` is no day of week: Sunday is 0, as in a CronJob".to_owned())
@@ -299,12 +371,6 @@ impl Field {
             None => Err(format!("`{text}` is no {name}: use {least} to {most}")),
         }
     }
-}
-
-fn step_digits(part: &str) -> &str {
-    let step = part.split_once('/').map_or("", |(_, step)| step);
-    let trimmed = step.trim_start_matches('0');
-    if step.bytes().all(|byte| byte.is_ascii_digit()) { trimmed } else { "" }
 }
 
 #[cfg(test)]
@@ -351,6 +417,41 @@ mod tests {
     }
 
     #[test]
+    fn numbers_may_have_a_plus_sign_and_leading_zeros() {
+        assert_eq!(fires("+5 003 * * *", "Etc/UTC", "2026-11-25T00:00:00Z", 1), ["2026-11-25T03:05:00Z"]);
+        assert_eq!(fires("*/+020 3 * * *", "Etc/UTC", "2026-11-25T03:00:00Z", 1), ["2026-11-25T03:20:00Z"]);
+    }
+
+    #[test]
+    fn empty_items_are_passed_over() {
+        assert_eq!(fires("7,, 3 * * *", "Etc/UTC", "2026-11-25T00:00:00Z", 1), ["2026-11-25T03:07:00Z"]);
+        for never in [", 3 * * *", "0 , * * *", "0 3 , * *", "0 3 * , *", "0 3 * * ,"] {
+            assert_eq!(fires(never, "Etc/UTC", "2026-11-25T00:00:00Z", 1), [""; 0], "{never}");
+        }
+        // A day of month that never is, or a Monday.
+        assert_eq!(fires("0 3 , * 1", "Etc/UTC", "2026-11-25T00:00:00Z", 1), ["2026-11-30T03:00:00Z"]);
+    }
+
+    #[test]
+    fn what_follows_a_star_and_a_dash_is_not_looked_at() {
+        assert_eq!(fires("*-x/30 3 * * *", "Etc/UTC", "2026-11-25T03:00:00Z", 1), ["2026-11-25T03:30:00Z"]);
+        // It is a star for the two days as well: Mondays only.
+        assert_eq!(fires("0 3 ?-5 * 1", "Etc/UTC", "2026-11-25T00:00:00Z", 1), ["2026-11-30T03:00:00Z"]);
+    }
+
+    #[test]
+    fn a_change_by_half_an_hour_or_at_midnight_misleads_the_search_as_it_does_a_cronjobs() {
+        // Steps of an hour over the half hour that is left out meet half hours only.
+        let from = "2026-10-03T13:00:00Z";
+        assert_eq!(fires("0 3 * * *", "Australia/Lord_Howe", from, 1), ["2026-10-04T16:00:00Z"]);
+        assert_eq!(fires("30 3 * * *", "Australia/Lord_Howe", from, 1), ["2026-10-03T16:30:00Z"]);
+        // The first day of summer time in Egypt has no midnight, which is where the search meets a
+        // day; and it does not notice that it gets there by steps of an hour.
+        assert_eq!(fires("0 5 * * 5", "Africa/Cairo", "2026-04-22T20:00:00Z", 1), ["2026-05-01T02:00:00Z"]);
+        assert_eq!(fires("0 5 23 4 *", "Africa/Cairo", "2026-04-23T03:00:00Z", 1), ["2026-04-24T02:00:00Z"]);
+    }
+
+    #[test]
     fn every_counts_from_the_moment_it_is_asked_about() {
         assert_eq!(fires("@every 90m", "Etc/UTC", "2026-11-25T00:00:00.7Z", 1), ["2026-11-25T01:30:00Z"]);
         assert_eq!(fires("@weekly", "Etc/UTC", "2026-11-25T00:00:00Z", 1), ["2026-11-29T00:00:00Z"]);
@@ -368,6 +469,10 @@ mod tests {
             ("0 3 1,2,32 * *", "32", "use 1 to 31"),
             ("0 5-3 * * *", "5-3", "ends before it begins"),
             ("*/0 * * * *", "*/0", "above 0"),
+            ("*/9223372036854775808 * * * *", "*/9223372036854775808", "above 0"),
+            ("*/-2 * * * *", "*/-2", "above 0"),
+            ("1-2-3 * * * *", "1-2-3", "`2-3` is no minute"),
+            ("@every 1h\t", "@every 1h\t", "none after"),
             ("0 3 L * *", "L", "`L` is no day of month"),
             ("TZ=UTC 0 3 * * *", "TZ=UTC 0 3 * * *", "`time_zone`"),
             ("@reboot", "@reboot", "unknown shorthand"),

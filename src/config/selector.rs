@@ -1,7 +1,8 @@
 //! Node label selectors in kubectl's string syntax, evaluated locally.
 //!
-//! Follows `labels.Parse` of k8s.io/apimachinery, odd corners included (`a in (,x)` has an empty
-//! value), so that a selector that works with kubectl means the same here.
+//! Follows `labels.Parse` of k8s.io/apimachinery, odd corners included (`a in (,x)` and `a in ()`
+//! have an empty value), so that a selector that works with kubectl means the same here;
+//! `tests/it/oracles.rs` compares the two. Only NUL is refused, where the API server stops reading.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -211,9 +212,6 @@ impl Parser {
     fn key(&mut self) -> Result<String, SelectorError> {
         let token = self.take();
         match token.kind {
-            Kind::Word if matches!(token.text.as_str(), "in" | "notin") => {
-                Err(token.unexpected("a label's key"))
-            }
             Kind::Word if is_label_key(&token.text) => Ok(token.text),
             Kind::Word => Err(token.error(format!("`{}` is no label key", token.text))),
             _ => Err(token.unexpected("a label's key")),
@@ -239,21 +237,23 @@ impl Parser {
         }
     }
 
+    /// No sign: it has to be a label's value, too.
     fn integer(&mut self) -> Result<i64, SelectorError> {
         let token = self.take();
-        token.text.parse().map_err(|_| token.unexpected("an integer"))
+        match token.text.parse() {
+            Ok(number) if is_label_value(&token.text) => Ok(number),
+            _ => Err(token.unexpected("an integer without a sign")),
+        }
     }
 
-    /// `(a,b)`; a place between commas, or between a comma and a parenthesis, is the empty value.
+    /// `(a,b)`; a place between commas, or between a comma and a parenthesis, is the empty value, and
+    /// so is `()`.
     fn values(&mut self) -> Result<BTreeSet<String>, SelectorError> {
         let open = self.take();
         if open.kind != Kind::Open {
             return Err(open.unexpected("`(`"));
         }
         let mut values = BTreeSet::new();
-        if self.peek().kind == Kind::Close {
-            return Err(self.peek().error("an empty list of values".to_owned()));
-        }
         loop {
             match self.peek().kind {
                 Kind::Comma | Kind::Close => drop(values.insert(String::new())),
@@ -297,6 +297,10 @@ mod tests {
             (" a  in ( 1 , 2 ) , ! b ", vec!["a=1"], vec!["a=1 b=x"]),
             ("a in (,1)", vec!["a=", "a=1"], vec!["a=2"]),
             ("a in (1,)", vec!["a=", "a=1"], vec!["a=2"]),
+            ("a in ()", vec!["a="], vec!["a=1", ""]),
+            ("a notin ()", vec!["a=1", ""], vec!["a="]),
+            ("in in (in,notin),!notin", vec!["in=notin"], vec!["in=", "in=in notin="]),
+            ("a>007", vec!["a=8", "a=0010"], vec!["a=7", "a="]),
             ("a>3", vec!["a=4"], vec!["a=3", "a=x", ""]),
             ("a<3", vec!["a=2", "a=-1"], vec!["a=3", ""]),
             ("a=in,b=notin", vec!["a=in b=notin"], vec!["a=in"]),
@@ -320,7 +324,6 @@ mod tests {
     fn says_what_is_wrong_and_where() {
         for (selector, words, at) in [
             ("a=b,,c", "found `,`, expected a label's key", 4),
-            ("a in ()", "an empty list of values", 6),
             ("a in 1", "found `1`, expected `(`", 5),
             ("a in (1", "the selector ends where `,` or `)` is expected", 7),
             ("a=b c", "found `c`, expected `,` or the end", 4),
@@ -329,8 +332,10 @@ mod tests {
             ("a=b=c", "found `=`, expected `,` or the end", 3),
             ("zone=fra/1", "`fra/1` is no label value", 5),
             ("-a", "`-a` is no label key", 0),
-            ("a>b", "found `b`, expected an integer", 2),
-            ("in", "found `in`, expected a label's key", 0),
+            ("a>b", "found `b`, expected an integer without a sign", 2),
+            ("a>-1", "found `-1`, expected an integer without a sign", 2),
+            ("a<+1", "found `+1`, expected an integer without a sign", 2),
+            ("a=b\0", "`b\0` is no label value", 2),
             ("!a=b", "found `=`, expected `,` or the end", 2),
             ("é", "`é` is no label key", 0),
         ] {

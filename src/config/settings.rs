@@ -25,7 +25,7 @@ pub const DEFAULTS: [(&str, &str); 13] = [
     ("keep_jobs", "\"1h\""),
     ("carrier_image", "\"registry.k8s.io/pause:3.10.1\" for image-volume, none for helper"),
     ("time_zone", "\"Etc/UTC\""),
-    ("values", "merged below"),
+    ("values", "{}"),
 ];
 
 /// A value in one line.

@@ -13,7 +13,7 @@ use super::{CommandError, SUCCESS, USAGE, load_result, write_stdout};
 use crate::cli::{CheckArgs, Cli, GlobalArgs, Output};
 use crate::config::load::Loaded;
 use crate::config::problem::{self, Problem, Severity};
-use crate::config::{Config, TemplateName, schedule};
+use crate::config::{Config, Group, TemplateName, schedule};
 use crate::telemetry::use_color;
 
 /// How many of a schedule's next times are shown: enough to see its rhythm.
@@ -99,32 +99,38 @@ fn counted(count: usize, what: &str) -> String {
 /// What is no mistake but may surprise.
 fn doubts(loaded: &Loaded, strict: bool) -> Vec<Problem> {
     let Loaded { config, provenance, .. } = loaded;
-    let mut doubts = Vec::new();
-    let mut doubt = |group: usize, key: &str, code, message: String, help: &str| {
-        let origin = provenance.group_key(group, key);
-        let key = Some(format!("groups[{group}].{key}"));
-        let help = Some(help.to_owned());
-        doubts.push(Problem { severity: Severity::Warning, code, origin, key, message, help });
-    };
+    let mut found: Vec<(usize, &str, &'static str, String, &str)> = Vec::new();
+    // One key that is missing in `[defaults]` is one doubt, however many groups go without.
+    let lacks_carrier = |group: &Group| group.template == TemplateName::Auto && group.carrier_image.is_none();
+    if let Some(first) = config.groups.iter().position(lacks_carrier) {
+        let message = "nodes that cannot mount image volumes need a carrier image, and there is none";
+        let message = match config.groups.iter().filter(|group| lacks_carrier(group)).count() {
+            1 => message.to_owned(),
+            count => format!("{message} for {count} groups"),
+        };
+        let help = "set `carrier_image`, or QUAYCTL_CARRIER_IMAGE where it runs";
+        found.push((first, "carrier_image", "no-carrier-image", message, help));
+    }
     for (index, group) in config.groups.iter().enumerate() {
-        if group.template == TemplateName::Auto && group.carrier_image.is_none() {
-            let message =
-                "nodes that cannot mount image volumes need a carrier image, and there is none".to_owned();
-            let help = "set `carrier_image`, or QUAYCTL_CARRIER_IMAGE where it runs";
-            doubt(index, "carrier_image", "no-carrier-image", message, help);
-        }
         if group.template == TemplateName::Quayctl {
-            let message =
-                "the template `quayctl` needs Docker nodes, Quay 2.4 to 3.3 and host access".to_owned();
-            doubt(index, "template", "outdated-template", message, "`auto` pulls from any registry without");
+            let message = "the template `quayctl` needs Docker nodes, Quay 2.4 to 3.3 and host access";
+            let help = "`auto` pulls from any registry without";
+            found.push((index, "template", "outdated-template", message.to_owned(), help));
         }
         let never =
             |zone| group.schedule.as_ref().is_some_and(|s| s.next_after(Timestamp::now(), &zone).is_none());
         if schedule::time_zone(&group.time_zone).is_some_and(never) {
             let message = "the schedule is never due".to_owned();
-            doubt(index, "schedule", "never-due", message, "no month has such a day");
+            found.push((index, "schedule", "never-due", message, "no month has such a day"));
         }
     }
+    let origins = provenance.group_keys(found.iter().map(|(group, key, ..)| (*group, *key)));
+    let doubt =
+        |((group, key, code, message, help), origin): ((usize, &str, &'static str, String, &str), _)| {
+            let (key, help) = (Some(format!("groups[{group}].{key}")), Some(help.to_owned()));
+            Problem { severity: Severity::Warning, code, origin, key, message, help }
+        };
+    let mut doubts: Vec<Problem> = found.into_iter().zip(origins).map(doubt).collect();
     if strict {
         doubts.extend(mutable_tags(loaded));
     }

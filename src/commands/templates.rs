@@ -35,7 +35,12 @@ pub fn try_templates(loaded: &Loaded) -> Tried {
     let mut told = BTreeSet::new();
     for (index, group) in config.groups.iter().enumerate().filter(|(_, group)| touched(group)) {
         let Probe { errors: wrong, warnings: doubtful } = renderer.probe(group);
-        let origin = || loaded.provenance.group_key(index, "template");
+        // What is wrong with a template is wrong in its own text, whichever group uses it.
+        let origin = || {
+            let name = group.template.as_str();
+            let own = loaded.provenance.in_template(&config.templates, name, None);
+            own.unwrap_or_else(|| loaded.provenance.group_key(index, "template"))
+        };
         for error in wrong.into_iter().filter(|error| told.insert(error.to_string())) {
             errors.push(of_render(loaded, &error, origin));
         }

@@ -43,9 +43,12 @@ impl Provenance {
             lines.push(self.line(key, &[own.key(key)], "none"));
         }
         for (key, default) in DEFAULTS {
+            // Values are merged, so each has an origin of its own, and all of them together have none.
+            if key == "values" && !group.values.is_empty() {
+                continue;
+            }
             lines.push(self.line(key, &[own.key(key), defaults.key(key)], default));
         }
-        // Values are merged, so each has an origin of its own.
         let template = Path::default().key("templates").key(group.template.as_str());
         for key in group.values.keys() {
             let paths = [

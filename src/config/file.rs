@@ -47,6 +47,9 @@ pub enum Target {
 #[derive(Debug, Default)]
 pub struct Findings(pub Vec<Finding>);
 
+/// How the `toml` crate hands a date to a type that knows none: as a table of this one key.
+const DATE: &str = "$__toml_private_datetime";
+
 /// A table under inspection: what is not taken from it by the end was unknown.
 #[derive(Debug)]
 pub struct Table<'a> {
@@ -124,6 +127,11 @@ impl Findings {
         });
     }
 
+    /// Whether the same has been noted already: what is inherited is wrong once, not once a group.
+    pub fn holds(&self, code: &str, path: &Path) -> bool {
+        self.0.iter().any(|finding| finding.code == code && finding.path == *path)
+    }
+
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(|finding| finding.severity == Severity::Error)
     }
@@ -141,7 +149,9 @@ impl<'a> Table<'a> {
     /// `value` as a table.
     pub fn of(value: &'a Value, path: Path, findings: &mut Findings) -> Option<Table<'a>> {
         match value {
-            Value::Dict(_, dict) => Some(Table { path, dict, known: BTreeSet::new() }),
+            Value::Dict(_, dict) if date(value).is_none() => {
+                Some(Table { path, dict, known: BTreeSet::new() })
+            }
             other => {
                 findings.wrong_type(&path, "a table", other);
                 None
@@ -195,10 +205,25 @@ impl<'a> Table<'a> {
         self.dict.iter().map(|(key, value)| (key, value, self.path.key(key)))
     }
 
+    /// Whether an unknown key is meant to be `key`: that is noted as a typing mistake, and one mistake
+    /// is one problem. To be asked when every known key was asked for.
+    pub fn misspells(&self, key: &str) -> bool {
+        self.unknown().any(|unknown| closest(unknown, self.known.iter().copied()) == Some(key))
+    }
+
+    /// Whether `key` is neither there nor misspelt.
+    pub fn lacks(&self, key: &str) -> bool {
+        !self.dict.contains_key(key) && !self.misspells(key)
+    }
+
+    fn unknown(&self) -> impl Iterator<Item = &'a String> {
+        self.dict.keys().filter(|key| !self.known.contains(key.as_str()))
+    }
+
     /// Notes every key that nothing has asked for. `explain` has words for keys that are known to be
     /// wrong here.
     pub fn finish(self, findings: &mut Findings, explain: impl Fn(&str) -> Option<String>) {
-        for key in self.dict.keys().filter(|key| !self.known.contains(key.as_str())) {
+        for key in self.unknown() {
             let help = explain(key).unwrap_or_else(|| match closest(key, self.known.iter().copied()) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", self.known.iter().copied().collect::<Vec<_>>().join(", ")),
@@ -234,6 +259,15 @@ pub fn integer(value: &Value, path: &Path, findings: &mut Findings) -> Option<i1
     found
 }
 
+/// The text of a date or time, which no key of ours takes.
+pub fn date(value: &Value) -> Option<&str> {
+    let Value::Dict(_, dict) = value else { return None };
+    match (dict.get(DATE), dict.len()) {
+        (Some(Value::String(_, date)), 1) => Some(date),
+        _ => None,
+    }
+}
+
 /// A candidate that `text` may be a typing mistake for.
 pub fn closest<'c>(text: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
     // The threshold of Cargo's and clap's own suggestions is of this size.
@@ -255,7 +289,10 @@ pub fn described(value: &Value) -> String {
         }
         Value::Num(..) => format!("the integer {}", value.to_i128().unwrap_or_default()),
         Value::Empty(..) => "nothing".to_owned(),
-        Value::Dict(..) => "a table".to_owned(),
+        Value::Dict(..) => match date(value) {
+            Some(date) => format!("the date {date}"),
+            None => "a table".to_owned(),
+        },
         Value::Array(..) => "a list".to_owned(),
     }
 }

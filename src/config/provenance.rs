@@ -74,8 +74,14 @@ impl Provenance {
 
     /// The place of a key of group `group`, or of the group where the key is inherited.
     pub fn group_key(&self, group: usize, key: &str) -> Origin {
-        let path = Path::default().key("groups").index(group).key(key);
-        self.origins(std::iter::once((&path, &Target::Value))).remove(0)
+        self.group_keys(std::iter::once((group, key))).remove(0)
+    }
+
+    /// The same of several, for one look through the file.
+    pub fn group_keys<'a>(&self, groups_keys: impl Iterator<Item = (usize, &'a str)>) -> Vec<Origin> {
+        let paths: Vec<Path> =
+            groups_keys.map(|(group, key)| Path::default().key("groups").index(group).key(key)).collect();
+        self.origins(paths.iter().map(|path| (path, &Target::Value)))
     }
 
     /// A line and column of a template's text, as a place in its own file or, for an inline one, in

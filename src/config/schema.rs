@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 
 use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
 /// What to pull onto which nodes of a Kubernetes cluster. See quayctl-controller.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, title = "Config of quayctl-controller")]
 struct ConfigFile {
     /// Where the Jobs live; it must exist. Default: `MY_POD_NAMESPACE`, else the pod's own, else the
     /// kubeconfig context's, else `default`.
@@ -207,6 +208,24 @@ pub fn keys(table: &str) -> Vec<String> {
 }
 
 fn schema() -> Schema {
-    let settings = SchemaSettings::draft2020_12();
+    let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(without_null));
     SchemaGenerator::new(settings).into_root_schema_for::<ConfigFile>()
+}
+
+/// A key may be absent, but TOML has no null that an editor could offer.
+fn without_null(schema: &mut Schema) {
+    let is_null = |value: &Value| *value == "null" || value["type"] == "null";
+    let Some(fields) = schema.as_object_mut() else { return };
+    for choice in ["type", "anyOf"] {
+        let Some(Value::Array(choices)) = fields.get_mut(choice) else { continue };
+        choices.retain(|choice| !is_null(choice));
+        let [only] = choices.as_slice() else { continue };
+        match only.clone() {
+            Value::Object(only) => {
+                fields.remove(choice);
+                fields.extend(only);
+            }
+            only => drop(fields.insert(choice.to_owned(), only)),
+        }
+    }
 }

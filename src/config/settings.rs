@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use figment::value::{Num, Value};
 
 use super::duration::{go_duration, parse_seconds};
-use super::file::{Findings, Path, Table, Target, closest, described};
+use super::file::{Findings, Path, Table, Target, closest, date, described};
 use super::schedule::{self, ScheduleError};
 use super::template::{BUILT_IN_NAMES, TemplateName};
 use super::validate::{at_least_one, label};
@@ -25,7 +25,7 @@ pub const DEFAULTS: [(&str, &str); 13] = [
     ("keep_jobs", "\"1h\""),
     ("carrier_image", "\"registry.k8s.io/pause:3.10.1\" for image-volume, none for helper"),
     ("time_zone", "\"Etc/UTC\""),
-    ("values", "merged below"),
+    ("values", "{}"),
 ];
 
 /// A value in one line.
@@ -54,6 +54,8 @@ pub struct Settings {
     pub service_account: Option<String>,
     pub keep_jobs_seconds: Option<u32>,
     pub carrier_image: Option<ImageRef>,
+    /// Also where it is wrong: then it is not missing as well.
+    pub carrier_image_is_set: bool,
     pub time_zone: Option<String>,
     pub values: Option<BTreeMap<String, serde_json::Value>>,
 }
@@ -90,6 +92,7 @@ impl Settings {
                 .string("keep_jobs", findings)
                 .and_then(|(t, p)| seconds(t, &p, SHORTEST_KEEP_SECONDS, findings)),
             carrier_image: table.string("carrier_image", findings).and_then(|(t, p)| image(t, &p, findings)),
+            carrier_image_is_set: table.take("carrier_image").is_some(),
             time_zone: table.string("time_zone", findings).and_then(|(t, p)| time_zone(t, &p, findings)),
             values: table.table("values", findings).map(|table| values(&table, findings)),
         }
@@ -110,6 +113,7 @@ impl Settings {
             service_account,
             keep_jobs_seconds,
             carrier_image,
+            carrier_image_is_set,
             time_zone,
             values,
         } = self;
@@ -126,6 +130,7 @@ impl Settings {
             service_account: service_account.or(below.service_account),
             keep_jobs_seconds: keep_jobs_seconds.or(below.keep_jobs_seconds),
             carrier_image: carrier_image.or(below.carrier_image),
+            carrier_image_is_set: carrier_image_is_set || below.carrier_image_is_set,
             time_zone: time_zone.or(below.time_zone),
             values,
         }
@@ -159,8 +164,6 @@ pub fn values(table: &Table<'_>, findings: &mut Findings) -> BTreeMap<String, se
 }
 
 fn free_value(value: &Value, path: &Path, findings: &mut Findings) -> Option<serde_json::Value> {
-    /// How the `toml` crate hands a date to a type that knows none.
-    const DATE: &str = "$__toml_private_datetime";
     match value {
         Value::String(_, text) => Some(text.clone().into()),
         Value::Char(_, c) => Some(c.to_string().into()),
@@ -184,8 +187,8 @@ fn free_value(value: &Value, path: &Path, findings: &mut Findings) -> Option<ser
             Some(items.filter_map(|(i, item)| free_value(item, &path.index(i), findings)).collect())
         }
         Value::Dict(_, dict) => {
-            if let (Some(Value::String(_, date)), 1) = (dict.get(DATE), dict.len()) {
-                return Some(date.clone().into());
+            if let Some(date) = date(value) {
+                return Some(date.into());
             }
             let entries = dict.iter();
             let entries =
@@ -228,15 +231,20 @@ pub fn seconds(text: &str, path: &Path, shortest: u64, findings: &mut Findings) 
 }
 
 fn limit(value: &Value, path: &Path, findings: &mut Findings) -> Option<Limit> {
-    let Value::String(_, text) = value else {
-        return at_least_one(value, path, findings).map(Limit::Nodes);
+    let text = match value {
+        Value::String(_, text) => text,
+        Value::Num(_, number) if !matches!(number, Num::F32(_) | Num::F64(_)) => {
+            return at_least_one(value, path, findings).map(Limit::Nodes);
+        }
+        _ => "",
     };
     let percent = text.strip_suffix('%').and_then(|number| number.parse::<u8>().ok());
     match percent.filter(|percent| (1..=100).contains(percent) && !text.starts_with('+')) {
         Some(percent) => Some(Limit::Percent(percent)),
         None => {
             let help = "use a number of nodes such as 5, or a percentage such as \"10%\", from 1 to 100";
-            findings.error("bad-concurrency", path, format!("found {}", described(value)), help);
+            let message = format!("expected a number of nodes or a percentage, found {}", described(value));
+            findings.error("bad-concurrency", path, message, help);
             None
         }
     }

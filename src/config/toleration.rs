@@ -1,6 +1,6 @@
 //! `tolerations` of a group: Kubernetes' rules for them, in our keys.
 
-use super::file::{Findings, Path, Table, integer};
+use super::file::{Findings, Path, Table, integer, string};
 use super::name::{is_label_key, is_label_value};
 use super::{TaintEffect, Toleration, TolerationOperator};
 
@@ -10,73 +10,88 @@ use figment::value::Value;
 pub fn read(value: &Value, path: Path, findings: &mut Findings) -> Option<Toleration> {
     let before = findings.0.len();
     let mut table = Table::of(value, path.clone(), findings)?;
-    let key = table.string("key", findings).filter(|(key, _)| !key.is_empty());
-    if let Some((key, path)) = key.as_ref().filter(|(key, _)| !is_label_key(key)) {
-        findings.error(
-            "bad-toleration",
-            path,
-            format!("{key:?} is no taint key"),
-            "as `example.com/dedicated`",
-        );
-    }
-    let operator = match table.string("operator", findings) {
+    let key = table.string("key", findings);
+    // Of both: `None` where it is wrong, and noted.
+    let operator = match table.take("operator") {
         // Kubernetes' default.
-        None | Some(("Equal", _)) => Some(TolerationOperator::Equal),
-        Some(("Exists", _)) => Some(TolerationOperator::Exists),
-        Some((other, path)) => {
-            findings.error(
-                "bad-toleration",
-                &path,
-                format!("unknown operator {other:?}"),
-                "use \"Exists\" or \"Equal\"",
-            );
-            None
+        None => Some(TolerationOperator::Equal),
+        Some((value, path)) => {
+            string(value, &path, findings).and_then(|text| operator_of(text, &path, findings))
+        }
+    };
+    let effect = match table.take("effect") {
+        None => Some(None),
+        Some((value, path)) => {
+            string(value, &path, findings).and_then(|text| effect_of(text, &path, findings))
         }
     };
     let value = table.string("value", findings);
+    let toleration_seconds = table.take("toleration_seconds");
+
+    let named = key.as_ref().filter(|(key, _)| !key.is_empty());
+    if let Some((key, path)) = named.filter(|(key, _)| !is_label_key(key)) {
+        let message = format!("{key:?} is no taint key");
+        findings.error("bad-toleration", path, message, "as `example.com/dedicated`");
+    }
+    let nameless = key.as_ref().map_or_else(|| table.lacks("key"), |(key, _)| key.is_empty());
+    if nameless && operator == Some(TolerationOperator::Equal) && !table.misspells("operator") {
+        let help = "name the key, or tolerate every taint with `operator = \"Exists\"`";
+        findings.error("bad-toleration", &path, "a toleration without a key", help);
+    }
     if let Some((value, path)) = &value {
         if operator == Some(TolerationOperator::Exists) && !value.is_empty() {
-            findings.error(
-                "bad-toleration",
-                path,
-                "operator \"Exists\" takes no value",
-                "remove it, or use \"Equal\"",
-            );
+            let help = "remove it, or use \"Equal\"";
+            findings.error("bad-toleration", path, "operator \"Exists\" takes no value", help);
         } else if !is_label_value(value) {
             findings.error("bad-toleration", path, format!("{value:?} is no taint value"), "");
         }
     }
-    let effect = table.string("effect", findings).and_then(|(text, path)| match text {
-        "" => None,
-        "NoSchedule" => Some(TaintEffect::NoSchedule),
-        "PreferNoSchedule" => Some(TaintEffect::PreferNoSchedule),
-        "NoExecute" => Some(TaintEffect::NoExecute),
-        other => {
-            let help =
-                "use \"NoSchedule\", \"PreferNoSchedule\" or \"NoExecute\", or leave it out for all of them";
-            findings.error("bad-toleration", &path, format!("unknown effect {other:?}"), help);
-            None
-        }
-    });
-    let toleration_seconds = table.take("toleration_seconds").and_then(|(value, path)| {
+    let seconds = toleration_seconds.and_then(|(value, path)| {
         let seconds = integer(value, &path, findings)?;
-        if effect != Some(TaintEffect::NoExecute) {
+        let other = effect.is_some_and(|effect| effect != Some(TaintEffect::NoExecute));
+        if other && !table.misspells("effect") {
             let help = "set `effect = \"NoExecute\"`, or remove it";
             findings.error("bad-toleration", &path, "toleration_seconds needs the effect NoExecute", help);
         }
         i64::try_from(seconds).ok()
     });
-    if key.is_none() && operator == Some(TolerationOperator::Equal) {
-        let help = "name the key, or tolerate every taint with `operator = \"Exists\"`";
-        findings.error("bad-toleration", &path, "a toleration without a key", help);
-    }
     table.finish(findings, |_| None);
-    let operator = operator.filter(|_| findings.0.len() == before)?;
+    if findings.0.len() > before {
+        return None;
+    }
     Some(Toleration {
-        key: key.map(|(key, _)| key.to_owned()),
-        operator,
+        key: named.map(|(key, _)| (*key).to_owned()),
+        operator: operator?,
         value: value.map(|(value, _)| value.to_owned()).filter(|value| !value.is_empty()),
-        effect,
-        toleration_seconds,
+        effect: effect?,
+        toleration_seconds: seconds,
     })
+}
+
+fn operator_of(text: &str, path: &Path, findings: &mut Findings) -> Option<TolerationOperator> {
+    match text {
+        "Equal" => Some(TolerationOperator::Equal),
+        "Exists" => Some(TolerationOperator::Exists),
+        other => {
+            let message = format!("unknown operator {other:?}");
+            findings.error("bad-toleration", path, message, "use \"Exists\" or \"Equal\"");
+            None
+        }
+    }
+}
+
+/// `Some(None)` for every effect.
+fn effect_of(text: &str, path: &Path, findings: &mut Findings) -> Option<Option<TaintEffect>> {
+    match text {
+        "" => Some(None),
+        "NoSchedule" => Some(Some(TaintEffect::NoSchedule)),
+        "PreferNoSchedule" => Some(Some(TaintEffect::PreferNoSchedule)),
+        "NoExecute" => Some(Some(TaintEffect::NoExecute)),
+        other => {
+            let help =
+                "use \"NoSchedule\", \"PreferNoSchedule\" or \"NoExecute\", or leave it out for all of them";
+            findings.error("bad-toleration", path, format!("unknown effect {other:?}"), help);
+            None
+        }
+    }
 }

@@ -63,7 +63,7 @@ fn template_table(name: &str, value: &Value, path: Path, findings: &mut Findings
     let file = table.string("file", findings);
     let inline = table.string("inline", findings);
     let values = table.table("values", findings).map(|table| super::settings::values(&table, findings));
-    let both_wrong = table.take("file").is_some() || table.take("inline").is_some();
+    let has_none = table.lacks("file") && table.lacks("inline");
     let source = match (file, inline) {
         (Some((file, path)), None) => Some(TemplateSource::File(file.to_owned(), path)),
         (None, Some((text, _))) => Some(TemplateSource::Inline(text.to_owned())),
@@ -76,7 +76,7 @@ fn template_table(name: &str, value: &Value, path: Path, findings: &mut Findings
             );
             None
         }
-        (None, None) if both_wrong => None,
+        (None, None) if !has_none => None,
         (None, None) => {
             findings.error(
                 "bad-template",
@@ -149,13 +149,16 @@ fn groups(
     template_tables: &[TemplateTable],
     findings: &mut Findings,
 ) -> Vec<Group> {
-    let written = root.take("groups").is_some();
-    let list = root.list("groups", findings);
-    let none = match &list {
-        Some((values, _)) => values.is_empty(),
-        None => !written,
+    let list = match root.take("groups") {
+        Some((Value::Array(_, values), path)) => Some((values.as_slice(), path)),
+        Some((other, path)) => {
+            let message = format!("expected a list of tables, found {}", described(other));
+            findings.error("wrong-type", &path, message, "each group is a table of its own: `[[groups]]`");
+            None
+        }
+        None => None,
     };
-    if none {
+    if root.lacks("groups") || list.as_ref().is_some_and(|(values, _)| values.is_empty()) {
         findings.error(
             "no-groups",
             &Path::default(),
@@ -190,24 +193,20 @@ fn group(
     findings: &mut Findings,
 ) -> Option<Group> {
     let path = table.path.clone();
-    let name = match table.string("name", findings) {
-        Some((text, path)) => label(text, &path, "group name", findings),
-        None if table.take("name").is_some() => None,
-        None => {
-            findings.error(
-                "missing-key",
-                &path,
-                "the group has no `name`",
-                "add one, such as `name = \"logging\"`",
-            );
-            None
-        }
-    };
+    let name =
+        table.string("name", findings).and_then(|(text, path)| label(text, &path, "group name", findings));
     let images = images(&mut table, findings);
     let schedule = table
         .string("schedule", findings)
         .and_then(|(text, path)| super::settings::schedule(text, &path, findings));
     let settings = Settings::read(&mut table, user, findings);
+    for (key, help) in
+        [("name", "add one, such as `name = \"logging\"`"), ("images", "add a list of references")]
+    {
+        if table.lacks(key) {
+            findings.error("missing-key", &path, format!("the group has no `{key}`"), help);
+        }
+    }
     table.finish(findings, |_| None);
 
     let Settings {
@@ -222,11 +221,13 @@ fn group(
         service_account,
         keep_jobs_seconds,
         carrier_image,
+        carrier_image_is_set,
         time_zone,
         values,
     } = settings.over(defaults);
     let (template, template_path) = template.unwrap_or((TemplateName::Auto, path.key("template")));
-    if template == TemplateName::Helper && carrier_image.is_none() {
+    let needs_carrier = template == TemplateName::Helper && !carrier_image_is_set;
+    if needs_carrier && !findings.holds("no-carrier-image", &template_path) {
         let help = "set `carrier_image` to the image of quayctl-controller or a mirror of it";
         findings.error(
             "no-carrier-image",
@@ -260,17 +261,7 @@ fn group(
 }
 
 fn images(table: &mut Table<'_>, findings: &mut Findings) -> Vec<ImageRef> {
-    let Some((texts, path)) = table.strings("images", findings) else {
-        if table.take("images").is_none() {
-            findings.error(
-                "missing-key",
-                &table.path,
-                "the group has no `images`",
-                "add a list of references",
-            );
-        }
-        return Vec::new();
-    };
+    let Some((texts, path)) = table.strings("images", findings) else { return Vec::new() };
     let listed = table.list("images", findings).map_or(0, |(values, _)| values.len());
     if listed == 0 {
         findings.error("empty-images", &path, "the list of images is empty", "name 1 to 100 images");
@@ -326,7 +317,7 @@ pub fn at_least_one(value: &Value, path: &Path, findings: &mut Findings) -> Opti
     let number = integer(value, path, findings)?;
     let count = usize::try_from(number).ok().and_then(NonZeroUsize::new);
     if count.is_none() {
-        let message = format!("found {}", described(value));
+        let message = format!("expected at least 1 node, found {}", described(value));
         findings.error("bad-concurrency", path, message, "use a number of nodes, at least 1");
     }
     count

@@ -54,6 +54,29 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
+fn a_file_that_no_configmap_could_hold_is_refused() {
+    let large = format!("{CONFIG}# {}\n", "x".repeat(2 << 20));
+    let with = format!("{CONFIG}template = \"t\"\n[templates.t]\nfile = \"large.hbs\"\n");
+    let folder = in_folder(&[("quayctl.toml", &large), ("with.toml", &with), ("large.hbs", &large)]);
+    for command in ["check", "render", "run"] {
+        let ended = ended(quayctl().current_dir(&folder).arg(command)).expect_code(2);
+        assert!(ended.stderr.contains("larger than 1 MiB") && ended.stderr.len() < 1000, "{}", ended.stderr);
+    }
+    let ended = ended(quayctl().current_dir(&folder).args(["check", "--config", "with.toml"])).expect_code(2);
+    assert!(ended.stderr.contains("large.hbs: it is larger than 1 MiB"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_old_node_without_a_carrier_is_no_silent_gap_in_a_rendering() {
+    let nodes = root().join("tests/cases/nodes.yaml");
+    let folder = in_folder(&[("quayctl.toml", CONFIG)]);
+    let mut command = quayctl();
+    command.current_dir(&folder).arg("render").arg("--nodes").arg(nodes);
+    let ended = ended(command.args(["--node", "node-002.example.com"])).expect_code(2);
+    assert!(ended.stdout.is_empty() && ended.stderr.contains("set `carrier_image`"), "{}", ended.stderr);
+}
+
+#[test]
 fn no_cluster_is_said_within_ten_seconds() {
     let folder = in_folder(&[("quayctl.toml", CONFIG)]);
     // No kubeconfig at all.

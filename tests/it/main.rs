@@ -4,6 +4,7 @@
 //! * `cli`: exit codes, help, what goes where.
 //! * `api`: exact wire behaviour, against a scripted API server.
 //! * `adoption`, `limits`: a run's identity and bounds, on the real control plane.
+//! * `check`: what `check` says, with and without a cluster, and what editors and shells get.
 //! * `cluster`: claims about Kubernetes, against a real control plane (`tests/cluster`).
 //! * `deploy`: the rights that `deploy/` gives. `eligibility`: which nodes get a Job.
 //! * `faults`: what a run does while parts of the cluster die, hang or vanish.
@@ -22,6 +23,7 @@
 mod adoption;
 mod api;
 mod cases;
+mod check;
 mod cli;
 mod cluster;
 mod deploy;

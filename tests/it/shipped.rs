@@ -1,23 +1,199 @@
 //! What the repository ships agrees with the code and with itself.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
-use crate::support::{ended, quayctl, root};
+use quayctl_controller::config::schema;
+use serde_json::Value;
+
+use crate::support::{Ended, ended, quayctl, root};
 
 fn text(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
+/// The annotated config and every example.
+fn configs() -> Vec<PathBuf> {
+    let mut configs = vec![PathBuf::from("config/quayctl.toml")];
+    for entry in fs::read_dir(root().join("config/examples")).unwrap() {
+        let path = entry.unwrap().path();
+        configs.push(if path.is_dir() { path.join("quayctl.toml") } else { path });
+    }
+    configs.sort();
+    configs
+}
+
+/// `command` on a config as the image runs it, with its own image as the carrier.
+fn on(config: &std::path::Path, command: &[&str]) -> Ended {
+    let mut quayctl = quayctl();
+    quayctl.current_dir(root()).args(command).arg("--config").arg(config);
+    ended(quayctl.env("QUAYCTL_CARRIER_IMAGE", "quayctl-controller:demo"))
+}
+
 #[test]
-fn the_shipped_config_renders() {
-    let mut command = quayctl();
-    command.current_dir(root()).args(["render", "--config", "config/quayctl.toml"]);
-    command
-        .args(["--nodes", "tests/cases/nodes.yaml"])
-        .env("QUAYCTL_CARRIER_IMAGE", "quayctl-controller:demo");
-    let ended = ended(&mut command).expect_code(0);
-    assert!(ended.stdout.contains("kind: Job"));
-    assert_eq!(ended.stderr, "", "the shipped config draws no warning");
+fn the_shipped_config_renders_without_a_warning() {
+    let config = PathBuf::from("config/quayctl.toml");
+    let rendered = on(&config, &["render", "--nodes", "tests/cases/nodes.yaml"]).expect_code(0);
+    assert!(rendered.stdout.contains("kind: Job"));
+    assert_eq!(rendered.stderr, "", "the shipped config draws no warning");
+    let checked = on(&config, &["check"]).expect_code(0);
+    assert_eq!((checked.stdout.as_str(), checked.stderr.as_str()), ("2 groups, 3 images: no problems\n", ""));
+}
+
+#[test]
+fn every_example_is_fine_and_renders() {
+    let examples = configs();
+    assert!(examples.len() >= 6, "{examples:?}");
+    for config in examples {
+        let checked = on(&config, &["check"]).expect_code(0);
+        assert!(checked.stdout.ends_with(": no problems\n"), "{}\n{}", config.display(), checked.stderr);
+        on(&config, &["render", "--nodes", "tests/cases/nodes.yaml"]).expect_code(0);
+
+        // The nodes of the cases have none of the examples' labels, and what selects no node proves
+        // little: without selectors each group gives a Job that a reader of Jobs takes.
+        let folder = tempfile::tempdir().unwrap();
+        for file in fs::read_dir(root().join(&config).parent().unwrap()).unwrap() {
+            let file = file.unwrap().path();
+            if file.is_file() {
+                fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+            }
+        }
+        let text = fs::read_to_string(root().join(&config)).unwrap();
+        let everywhere: Vec<&str> = text.lines().filter(|line| !line.starts_with("node_selector")).collect();
+        let copy = folder.path().join("everywhere.toml");
+        fs::write(&copy, everywhere.join("\n")).unwrap();
+        let nodes = root().join("tests/cases/nodes.yaml");
+        let rendered = on(&copy, &["render", "--nodes", nodes.to_str().unwrap(), "--node", "node-001"]);
+        let jobs = rendered.expect_code(0).stdout.matches("kind: Job\n").count();
+        assert_eq!(jobs, text.matches("[[groups]]").count(), "{}", config.display());
+    }
+}
+
+/// Compares a derived file with what derives it; `UPDATE_SHIPPED=1` writes it instead.
+#[track_caller]
+fn is_current(path: &str, derived: &str) {
+    if std::env::var_os("UPDATE_SHIPPED").is_some() {
+        fs::write(root().join(path), derived).unwrap();
+    }
+    let shipped = fs::read_to_string(root().join(path)).unwrap_or_default();
+    assert!(
+        shipped == derived,
+        "{path} is stale; write it anew: UPDATE_SHIPPED=1 cargo test --test it shipped"
+    );
+}
+
+#[test]
+fn the_schema_and_the_reference_are_current() {
+    is_current("config/quayctl.schema.json", &ended(quayctl().arg("schema")).expect_code(0).stdout);
+    is_current("docs/config.md", &schema::reference());
+}
+
+/// The keys of the schema's tables, and a config with an unknown one in that table.
+const TABLES: [(&str, &str); 5] = [
+    ("", "zzzz = 1"),
+    ("Defaults", "[defaults]\nzzzz = 1"),
+    ("Group", "[[groups]]\nzzzz = 1"),
+    ("Toleration", "[[groups]]\ntolerations = [{ zzzz = 1 }]"),
+    ("Template", "[templates.a]\nzzzz = 1"),
+];
+
+#[test]
+fn the_schema_has_the_keys_that_are_read() {
+    for (table, config) in TABLES {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("quayctl.toml"), config).unwrap();
+        let checked =
+            ended(quayctl().current_dir(&folder).args(["check", "-o", "json"])).expect_code(2).json();
+        let problems = checked["problems"].as_array().unwrap();
+        let unknown = problems.iter().find(|problem| problem["code"] == "unknown-key").unwrap();
+        let known = unknown["help"].as_str().unwrap().strip_prefix("known here: ").unwrap();
+        let read: BTreeSet<String> = known.split(", ").map(str::to_owned).collect();
+        assert_eq!(schema::keys(table).into_iter().collect::<BTreeSet<_>>(), read, "{table}");
+    }
+}
+
+#[test]
+fn every_config_fits_the_schema() {
+    let schema: Value = serde_json::from_str(&text("config/quayctl.schema.json")).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for config in configs() {
+        let text = fs::read_to_string(root().join(&config)).unwrap();
+        let instance: Value = toml::from_str(&text).unwrap();
+        let wrong: Vec<String> = validator
+            .iter_errors(&instance)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
+        assert!(wrong.is_empty(), "{}: {wrong:?}", config.display());
+        // Editors find the schema by the first line.
+        let first = text.lines().next().and_then(|line| line.strip_prefix("#:schema ")).unwrap();
+        let named = root().join(config.parent().unwrap()).join(first);
+        assert!(named.ends_with("quayctl.schema.json") && named.is_file(), "{}", named.display());
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_the_reader_refuses() {
+    let schema: Value = serde_json::from_str(&text("config/quayctl.schema.json")).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for name in [
+        "bad-duration",
+        "bad-limits",
+        "bad-percentage",
+        "date-for-a-table",
+        "empty-images",
+        "groups-as-a-table",
+        "misspelt-groups",
+        "misspelt-keys",
+        "missing-keys",
+        "tables-of-a-wrong-type",
+        "too-many-images",
+        "unknown-key",
+        "unknown-key-deep",
+        "wrong-type",
+    ] {
+        let config = text(&format!("tests/cases/{name}/quayctl.toml"));
+        assert!(!validator.is_valid(&toml::from_str(&config).unwrap()), "{name}");
+    }
+    // And takes what it takes; editors drop a byte order mark.
+    for entry in fs::read_dir(root().join("tests/cases")).unwrap() {
+        let folder = entry.unwrap().path();
+        let text = fs::read_to_string(folder.join("quayctl.toml")).unwrap_or_default();
+        if folder.join("expected.yaml").exists() {
+            let instance: Value = toml::from_str(text.trim_start_matches('\u{feff}')).unwrap();
+            let wrong: Vec<String> = validator.iter_errors(&instance).map(|e| e.to_string()).collect();
+            assert!(wrong.is_empty(), "{}: {wrong:?}", folder.display());
+        }
+    }
+}
+
+#[test]
+fn the_shipped_config_shows_every_key_and_what_is_commented_out_is_right() {
+    let shown = text("config/quayctl.toml");
+    let is_code = |line: &str| {
+        let key = line.split([' ', '=']).next().unwrap_or_default();
+        let is_key = !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        line.starts_with('[') || (is_key && line[key.len()..].starts_with(" = "))
+    };
+    let lines = shown.lines().map(|line| match line.strip_prefix("# ") {
+        Some(code) if is_code(code) => code,
+        _ => line,
+    });
+    let whole: Vec<&str> = lines.collect();
+    let names = whole.iter().flat_map(|line| {
+        let name = line.split(" = ").next().unwrap_or_default();
+        name.trim_start_matches('[').split([']', '.'])
+    });
+    let names: BTreeSet<&str> = names.collect();
+    for (table, _) in TABLES {
+        let missing = schema::keys(table).into_iter().find(|key| !names.contains(key.as_str()));
+        assert_eq!(missing, None, "config/quayctl.toml does not show all keys of {table:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("whole.toml"), whole.join("\n")).unwrap();
+    fs::write(folder.path().join("mine.yaml.hbs"), text("templates/image-volume.yaml.hbs")).unwrap();
+    let checked = on(&folder.path().join("whole.toml"), &["check"]).expect_code(0);
+    assert!(checked.stdout.ends_with(": no problems\n"), "{}", checked.stderr);
 }
 
 #[test]

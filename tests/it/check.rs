@@ -1,0 +1,379 @@
+//! What `check` says, without a cluster and on a real control plane, and what editors and shells get.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use quayctl_controller::config::load::{Sources, load};
+use serde_json::{Value, json};
+
+use crate::support::bed::{Bed, shared};
+use crate::support::{Ended, ended, quayctl, root};
+
+/// Nothing to say about it: no tag that may change, no carrier that may be missing.
+const FINE: &str = "[[groups]]\nname = \"g\"\nimages = [\"quay.io/team/app@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"]\ntemplate = \"image-volume\"\n";
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+fn check(folder: &tempfile::TempDir, args: &[&str]) -> Ended {
+    ended(quayctl().current_dir(folder).arg("check").args(args))
+}
+
+#[test]
+fn one_line_goes_to_stdout_and_problems_to_stderr() {
+    let fine = check(&folder(&[("quayctl.toml", FINE)]), &["--strict"]).expect_code(0);
+    assert_eq!((fine.stdout.as_str(), fine.stderr.as_str()), ("1 group, 1 image: no problems\n", ""));
+
+    let doubtful = folder(&[("quayctl.toml", "[[groups]]\nname = \"g\"\nimages = [\"a\", \"b:1\"]\n")]);
+    let warned = check(&doubtful, &[]).expect_code(0);
+    assert_eq!(warned.stdout, "1 group, 2 images: 2 warnings\n");
+    assert_eq!(warned.stderr.matches("warning[").count(), 2, "{}", warned.stderr);
+    // One more, for the tag that may be moved; and now warnings count.
+    let strict = check(&doubtful, &["--strict"]).expect_code(2);
+    assert_eq!(strict.stdout, "1 group, 2 images: 3 warnings\n");
+    assert!(strict.stderr.contains("warning[mutable-tag]: the tag of \"b:1\""), "{}", strict.stderr);
+
+    let wrong = check(&folder(&[("quayctl.toml", "namspace = \"a\"\ngroups = []\n")]), &[]).expect_code(2);
+    assert_eq!(wrong.stdout, "2 errors\n");
+    assert_eq!(wrong.stderr.matches("error[").count(), 2, "{}", wrong.stderr);
+    let nowhere = check(&folder(&[]), &["--config", "nowhere.toml"]).expect_code(2);
+    assert!(nowhere.stdout == "1 error\n" && nowhere.stderr.contains("nowhere.toml"), "{}", nowhere.stderr);
+}
+
+#[test]
+fn json_has_exactly_the_promised_shape() {
+    let text = "namspace = \"x\"\n[[groups]]\nname = \"g\"\nimages = [\"é:1\", \"ä\"]\n";
+    let wrong = folder(&[("quayctl.toml", text)]);
+    let mut command = quayctl();
+    command.current_dir(&wrong).args(["check", "-o", "json"]).env("QUAYCTL_CONCURRENCY", "ten");
+    let checked = ended(&mut command).expect_code(2);
+    assert_eq!(checked.stderr, "");
+    let mut report = checked.json();
+    report["problems"].as_array_mut().unwrap().sort_by_key(|problem| problem["key"].to_string());
+    let help = "as `quay.io/team/app:1.0` or `registry.example.com:5000/team/app@sha256:…`";
+    let expected = json!({"version": 1, "problems": [
+        {"severity": "error", "code": "wrong-type", "file": null, "line": null, "column": null,
+         "key": "concurrency", "help": null,
+         "message": "environment variable QUAYCTL_CONCURRENCY: expected an integer, found the string \"ten\""},
+        {"severity": "error", "code": "bad-reference", "file": "quayctl.toml", "line": 4, "column": 11,
+         "key": "groups[0].images[0]", "help": help,
+         "message": "\"é:1\" is no image reference: `é` is no part of a repository's name"},
+        {"severity": "error", "code": "bad-reference", "file": "quayctl.toml", "line": 4, "column": 18,
+         "key": "groups[0].images[1]", "help": help,
+         "message": "\"ä\" is no image reference: `ä` is no part of a repository's name"},
+        {"severity": "error", "code": "unknown-key", "file": "quayctl.toml", "line": 1, "column": 1,
+         "key": "namspace", "message": "unknown key `namspace`", "help": "did you mean `namespace`?"},
+    ]});
+    assert_eq!(report, expected);
+    let yaml: Value = serde_saphyr::from_str(&check(&wrong, &["-o", "yaml"]).expect_code(2).stdout).unwrap();
+    assert_eq!(yaml["problems"].as_array().map(Vec::len), Some(3));
+
+    let fine = folder(&[("quayctl.toml", FINE)]);
+    let report = check(&fine, &["-o", "json"]).expect_code(0).json();
+    assert_eq!(report, json!({"version": 1, "problems": []}));
+    for unreadable in ["nowhere.toml", "."] {
+        let report = check(&fine, &["-o", "json", "--config", unreadable]).expect_code(2).json();
+        let problem = &report["problems"][0];
+        assert!(problem["file"] == unreadable && problem["line"].is_null(), "{problem}");
+    }
+    check(&fine, &["-o", "junit"]).expect_code(2);
+    check(&fine, &["-o", "json", "--explain"]).expect_code(2);
+}
+
+#[test]
+fn explain_says_where_each_value_comes_from() {
+    let config = "concurrency = 7\n\
+        [defaults]\n\
+        deadline = \"10m\"\n\
+        values = { low = 1, high = 1 }\n\
+        [[groups]]\n\
+        name = \"g\"\n\
+        images = [\"nginx:1.29\"]\n\
+        template = \"mine\"\n\
+        values = { high = 3 }\n\
+        [templates.mine]\n\
+        file = \"mine.yaml.hbs\"\n\
+        values = { high = 2, middle = 2 }\n";
+    let template = std::fs::read_to_string(root().join("templates/image-volume.yaml.hbs")).unwrap();
+    let folder = folder(&[("quayctl.toml", config), ("mine.yaml.hbs", &template)]);
+    let mut command = quayctl();
+    command.current_dir(&folder).args(["check", "--explain", "--instance", "blue"]);
+    command.env("QUAYCTL_RUN_DEADLINE", "2h").env("MY_POD_NAMESPACE", "pulls");
+    let explained = ended(command.env("QUAYCTL_CARRIER_IMAGE", "c:1")).expect_code(0);
+    let lines = explained.stdout.lines().filter_map(|line| line.split_once("  # "));
+    let lines: BTreeMap<&str, &str> = lines.map(|(value, origin)| (value.trim(), origin)).collect();
+    for (value, origin) in [
+        ("namespace = \"pulls\"", "environment variable MY_POD_NAMESPACE"),
+        ("instance = \"blue\"", "--instance or QUAYCTL_INSTANCE"),
+        ("concurrency = 7", "quayctl.toml:1:15"),
+        ("run_deadline = \"2h\"", "environment variable QUAYCTL_RUN_DEADLINE"),
+        ("name = \"g\"", "quayctl.toml:6:8"),
+        ("deadline = \"10m\"", "quayctl.toml:3:12"),
+        ("pull_policy = \"IfNotPresent\"", "built-in default"),
+        ("keep_jobs = \"1h\"", "built-in default"),
+        ("carrier_image = \"c:1\"", "environment variable QUAYCTL_CARRIER_IMAGE"),
+        ("values.low = 1", "quayctl.toml:4:18"),
+        ("values.middle = 2", "quayctl.toml:12:31"),
+        ("values.high = 3", "quayctl.toml:9:19"),
+    ] {
+        assert_eq!(lines.get(value), Some(&origin), "{value}\n{}", explained.stdout);
+    }
+}
+
+#[test]
+fn schedules_show_their_next_times_and_selectors_what_they_select() {
+    let config = format!(
+        "{FINE}schedule = \"0 3 * * *\"\ntime_zone = \"Asia/Kolkata\"\nnode_selector = \"zone=fra\"\n"
+    );
+    let folder = folder(&[("quayctl.toml", &config)]);
+    let nodes = root().join("tests/cases/nodes.yaml");
+    let checked = check(&folder, &["--nodes", nodes.to_str().unwrap()]).expect_code(0);
+    let [times, count] = checked.stderr.lines().collect::<Vec<_>>()[..] else { panic!("{}", checked.stderr) };
+    assert!(times.starts_with("g: `0 3 * * *` is due at "), "{times}");
+    assert_eq!(times.matches(" 03:00 IST").count(), 3, "{times}");
+    assert_eq!(count, "g: selects 2 of 3 nodes");
+
+    std::fs::write(folder.path().join("quayctl.toml"), config.replace("0 3 * *", "0 3 31 2")).unwrap();
+    let warned = check(&folder, &[]).expect_code(0);
+    assert!(warned.stderr.contains("warning[never-due]"), "{}", warned.stderr);
+    let nowhere = check(&folder, &["--nodes", "nowhere.yaml"]).expect_code(2);
+    assert!(nowhere.stderr.contains("nowhere.yaml"), "{}", nowhere.stderr);
+}
+
+#[test]
+fn problems_of_templates_point_into_their_own_text() {
+    // Umlauts before the places: columns count characters.
+    let own = "apiVersion: batch/v1\nkind: Job # ä {{lower group}}\nspec: {{upper group}}\n";
+    let config = "[[groups]]\nname = \"g\"\nimages = [\"nginx:1.29\"]\ntemplate = \"own\"\n\
+        [templates.own]\nfile = \"own.yaml.hbs\"\n\
+        [templates.basic]\ninline = \"\"\"\nä: {{one x}}\n  b: {{two x}}\"\"\"\n\
+        [templates.literal]\ninline = '''x: {{three x}}\n\"ü\": {{four x}}'''\n\
+        [templates.line]\ninline = \"ö: {{five x}}\"\n";
+    let folder = folder(&[("quayctl.toml", config), ("own.yaml.hbs", own)]);
+    let report = check(&folder, &["-o", "json"]).expect_code(2).json();
+    let mut found: Vec<String> = Vec::new();
+    for problem in report["problems"].as_array().unwrap() {
+        let number = |field: &str| usize::try_from(problem[field].as_u64().unwrap()).unwrap();
+        let text = match problem["file"].as_str().unwrap() {
+            "own.yaml.hbs" => own,
+            "quayctl.toml" => config,
+            other => panic!("{other}"),
+        };
+        let line = text.lines().nth(number("line") - 1).unwrap();
+        let rest: String = line.chars().skip(number("column") - 1).collect();
+        let tag = rest.strip_prefix("{{").unwrap_or_else(|| panic!("{problem} points at {rest:?}"));
+        let helper = tag.split(' ').next().unwrap();
+        assert!(problem["message"].as_str().unwrap().contains(&format!("`{helper}`")), "{problem}");
+        found.push(helper.to_owned());
+    }
+    found.sort();
+    assert_eq!(found, ["five", "four", "lower", "one", "three", "two", "upper"]);
+}
+
+#[test]
+fn ten_thousand_groups_are_checked_in_one_go() {
+    let group = |n| format!("[[groups]]\nname = \"g-{n}\"\nimages = [\"quay.io/team/app-{n}:1.0\"]\n");
+    let groups: String = (0..10_000).map(group).collect();
+    let begun = Instant::now();
+    let checked = check(&folder(&[("quayctl.toml", &groups)]), &[]).expect_code(0);
+    assert_eq!(checked.stdout, "10000 groups, 10000 images: 1 warning\n");
+    assert!(checked.stderr.contains("for 10000 groups"), "{}", checked.stderr);
+    let wrong = folder(&[("quayctl.toml", &groups.replace("images", "imags"))]);
+    assert_eq!(check(&wrong, &[]).expect_code(2).stdout, "10000 errors\n");
+    // A release build takes a fraction of a second for each; anything quadratic takes minutes.
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_group_may_have_a_hundred_images() {
+    let images: Vec<String> = (0..100).map(|n| format!("\"quay.io/team/app-{n}:1\"")).collect();
+    let config =
+        format!("[[groups]]\nname = \"g\"\nimages = [{}]\ntemplate = \"image-volume\"\n", images.join(", "));
+    let checked = check(&folder(&[("quayctl.toml", &config)]), &[]).expect_code(0);
+    assert_eq!(checked.stdout, "1 group, 100 images: no problems\n");
+}
+
+#[test]
+fn no_half_of_any_config_panics() {
+    // What an editor hands to a checker while somebody types.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("quayctl.toml");
+    let sources = Sources { path: Some(path.clone()), ..Sources::default() };
+    for entry in std::fs::read_dir(root().join("tests/cases")).unwrap() {
+        let config = std::fs::read(entry.unwrap().path().join("quayctl.toml")).unwrap_or_default();
+        for cut in (0..config.len().min(1500)).step_by(37) {
+            for half in [&config[..cut], &config[cut..]] {
+                std::fs::write(&path, half).unwrap();
+                if let Err(error) = load(&sources) {
+                    assert!(error.shown(false).contains("error"));
+                    assert!(!error.problems().is_empty());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn editors_and_shells_get_what_they_ask_for() {
+    let schema = ended(quayctl().arg("schema")).expect_code(0).json();
+    assert_eq!(schema["additionalProperties"], false);
+    for (name, table) in schema["$defs"].as_object().unwrap() {
+        assert!(table["type"] != "object" || table["additionalProperties"] == false, "{name}");
+    }
+    assert_eq!(schema["$defs"]["Group"]["required"], json!(["name", "images"]));
+
+    for shell in ["bash", "zsh", "fish"] {
+        let script = ended(quayctl().args(["completions", shell])).expect_code(0);
+        assert!(script.stderr.is_empty() && script.stdout.contains("explain"), "{shell}");
+    }
+    ended(quayctl().args(["completions", "csh"])).expect_code(2);
+    let man = ended(quayctl().arg("man")).expect_code(0);
+    assert!(man.stdout.contains(".TH quayctl-controller") && man.stdout.contains(".SH"), "{}", man.stdout);
+
+    // And bash can read its script.
+    let script = ended(quayctl().args(["completions", "bash"])).stdout;
+    let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
+    bash.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    assert!(bash.wait().unwrap().success());
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let folder = folder(&[("quayctl.toml", FINE)]);
+    for args in [
+        &["check"][..],
+        &["check", "-o", "json"],
+        &["check", "--explain"],
+        &["schema"],
+        &["man"],
+        &["completions", "zsh"],
+    ] {
+        let mut command = quayctl();
+        command.current_dir(&folder).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(0) && stderr.is_empty(), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_wrong_config_is_not_taken_to_a_cluster() {
+    let folder = folder(&[("quayctl.toml", "groups = []\n")]);
+    let mut command = quayctl();
+    command.current_dir(&folder).args(["check", "--cluster", "--kubeconfig", "nowhere"]);
+    ended(&mut command).expect_code(2);
+    std::fs::write(folder.path().join("quayctl.toml"), FINE).unwrap();
+    ended(&mut command).expect_code(3);
+}
+
+fn check_cluster(bed: &Bed, namespace: &str, config: &str) -> Ended {
+    bed.quayctl(&["check", "--cluster", "-n", namespace], config)
+}
+
+#[test]
+fn a_cluster_that_takes_it_all_is_asked_without_a_trace() {
+    let bed = shared();
+    let namespace = bed.namespace("check");
+    // The bed has nodes of both kinds, so both built-in templates are tried.
+    let checked = check_cluster(bed, &namespace, &FINE.replace("image-volume", "auto")).expect_code(0);
+    assert_eq!(checked.stdout, "1 group, 1 image: no problems\n");
+    assert!(!checked.stderr.contains("NO "), "{}", checked.stderr);
+    for template in ["image-volume", "helper"] {
+        let taken = format!("group \"g\", template {template}: the cluster takes its Job and its pod");
+        assert!(checked.stderr.contains(&taken), "{}", checked.stderr);
+    }
+    assert!(bed.jobs(&namespace).is_empty());
+    assert_eq!(bed.get(&["get", "pods", "-n", &namespace])["items"], json!([]));
+}
+
+#[test]
+fn a_namespace_that_is_missing_is_named() {
+    let checked = check_cluster(shared(), "never-created", FINE).expect_code(3);
+    assert!(checked.stderr.contains("namespace \"never-created\" does not exist"), "{}", checked.stderr);
+}
+
+#[test]
+fn what_the_api_server_refuses_is_told_in_its_own_words() {
+    let bed = shared();
+    let namespace = bed.namespace("check-refused");
+    let config = |container: &str, pod: &str| {
+        format!(
+            "[[groups]]\nname = \"g\"\nimages = [\"nginx:1.29\"]\ntemplate = \"mine\"\n[templates.mine]\n\
+             inline = '''\napiVersion: batch/v1\nkind: Job\nspec: {{ template: {{ spec: {{ {pod}containers: \
+             [{{ name: {container}, image: \"{{{{images.[0].reference}}}}\" }}] }} }} }}\n'''\n"
+        )
+    };
+    // A Job that is taken and then sits there: its pod is what Pod Security refuses.
+    let host = check_cluster(bed, &namespace, &config("a", "hostNetwork: true, ")).expect_code(2);
+    let words = ["the pod is refused: ", "violates PodSecurity \"restricted", "hostNetwork=true"];
+    assert!(words.iter().all(|words| host.stderr.contains(words)), "{}", host.stderr);
+    // And one that is not taken at all.
+    let named = check_cluster(bed, &namespace, &config("A_B", "")).expect_code(2);
+    assert!(
+        named.stderr.contains("the Job is refused: ") && named.stderr.contains("A_B"),
+        "{}",
+        named.stderr
+    );
+}
+
+#[test]
+fn missing_rights_are_listed_by_verb() {
+    let bed = shared();
+    let namespace = bed.namespace("check-rights");
+    let kubectl = |args: &[&str]| ended(&mut bed.kubectl(args)).expect_code(0);
+    let account = format!("--serviceaccount={namespace}:checker");
+    let grant = |role: &str, verbs: &str, resources: &str| {
+        let (verbs, resources) = (format!("--verb={verbs}"), format!("--resource={resources}"));
+        kubectl(&["create", "role", role, &verbs, &resources, "-n", &namespace]);
+        let role_flag = format!("--role={role}");
+        kubectl(&["create", "rolebinding", role, &role_flag, &account, "-n", &namespace]);
+    };
+    kubectl(&["create", "serviceaccount", "checker", "-n", &namespace]);
+    grant("jobs", "create,get,list,watch", "jobs.batch");
+    grant("reads", "list,watch", "pods,events");
+    let token = kubectl(&["create", "token", "checker", "-n", &namespace]).stdout;
+    let kubeconfig = bed.kubeconfig_with(token.trim());
+    // The API server learns of a new role within a moment.
+    let until = |is_it: &dyn Fn(&Ended) -> bool| {
+        let begun = Instant::now();
+        loop {
+            let folder = folder(&[("quayctl.toml", FINE)]);
+            let mut command = quayctl();
+            command.current_dir(&folder).args(["check", "--cluster", "-n", &namespace, "--kubeconfig"]);
+            let checked = ended(command.arg(kubeconfig.path()));
+            if is_it(&checked) || begun.elapsed() > Duration::from_secs(20) {
+                return checked;
+            }
+        }
+    };
+
+    let missing = |checked: &Ended| checked.stderr.matches("NO ").count();
+    let checked = until(&|checked| missing(checked) == 3).expect_code(3);
+    for line in [
+        "NO   get    nodes  in the whole cluster\n",
+        "NO   list   nodes  in the whole cluster\n",
+        &format!("NO   patch  jobs   in namespace {namespace}\n"),
+        &format!("yes  create jobs   in namespace {namespace}\n"),
+        &format!("yes  watch  events in namespace {namespace}\n"),
+    ] {
+        assert!(checked.stderr.contains(line), "{line}{}", checked.stderr);
+    }
+    assert_eq!(missing(&checked), 3, "{}", checked.stderr);
+
+    // With those it goes on. What needs a right that no run needs is left out, and said.
+    grant("patches", "patch", "jobs.batch");
+    kubectl(&["create", "clusterrole", &namespace, "--verb=get,list", "--resource=nodes"]);
+    let role = format!("--clusterrole={namespace}");
+    kubectl(&["create", "clusterrolebinding", &namespace, &role, &account]);
+    let checked = until(&|checked| checked.code == Some(0)).expect_code(0);
+    assert!(checked.stderr.contains("the pod is not checked: you may not create pods"), "{}", checked.stderr);
+}

@@ -9,8 +9,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 use std::time::Duration;
 
+use cron::TimeUnitSpec;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp, ToSpan, civil};
 
@@ -76,12 +78,19 @@ const MACROS: [(&str, &str); 7] = [
 /// The search goes no further, so 30 February is never.
 const YEARS_AHEAD: i16 = 5;
 
-/// Minute, hour, day of month, month, day of week.
+/// What each field holds. The `cron` crate keeps the sets; it speaks another dialect (Sunday is 1, and
+/// both days must match), so the fields are read here and handed over as plain lists of numbers.
 #[derive(Clone, Debug, PartialEq)]
-struct Fields([Values; 5]);
+struct Fields {
+    sets: cron::Schedule,
+    any_day: bool,
+    any_weekday: bool,
+    /// In the order of [`FIELDS`]: a field of nothing but commas never matches, and the crate has no
+    /// set of nothing.
+    empty: [bool; 5],
+}
 
 /// A field's values, and whether it restricts anything: `*` and `?` do not, `*/2` does.
-#[derive(Clone, Debug, PartialEq)]
 struct Values {
     /// Empty for a field of nothing but commas, which never matches.
     values: BTreeSet<u8>,
@@ -159,13 +168,13 @@ impl<'a> Walk<'a> {
     }
 
     fn first_of(mut self, fields: &Fields) -> Option<Timestamp> {
-        let Fields([minutes, hours, _, months, _]) = fields;
-        if [minutes, hours, months].iter().any(|field| field.values.is_empty()) {
+        let [no_minute, no_hour, _, no_month, _] = fields.empty;
+        if no_minute || no_hour || no_month {
             return None;
         }
         let last_year = self.local.year() + YEARS_AHEAD;
         'wrapped: while self.local.year() <= last_year {
-            while !months.matches(self.local.month()) {
+            while !includes(fields.sets.months(), self.local.month()) {
                 self.next_month()?;
                 if self.local.month() == 1 {
                     continue 'wrapped;
@@ -177,13 +186,13 @@ impl<'a> Walk<'a> {
                     continue 'wrapped;
                 }
             }
-            while !hours.matches(self.local.hour()) {
+            while !includes(fields.sets.hours(), self.local.hour()) {
                 self.next_hour()?;
                 if self.local.hour() == 0 {
                     continue 'wrapped;
                 }
             }
-            while !minutes.matches(self.local.minute()) {
+            while !includes(fields.sets.minutes(), self.local.minute()) {
                 self.next_of(60)?;
                 if self.local.minute() == 0 {
                     continue 'wrapped;
@@ -263,18 +272,40 @@ impl<'a> Walk<'a> {
 }
 
 impl Fields {
-    /// By day of month and day of week, by any of them where neither is a star.
+    fn new(values: [Values; 5]) -> Option<Fields> {
+        let empty = values.each_ref().map(|field| field.values.is_empty());
+        let [minute, hour, day, month, weekday] = &values;
+        let weekday_list = weekday.list(1);
+        let text =
+            format!("0 {} {} {} {} {weekday_list}", minute.list(0), hour.list(0), day.list(0), month.list(0));
+        let sets = cron::Schedule::from_str(&text).ok()?;
+        Some(Fields { sets, any_day: day.is_any, any_weekday: weekday.is_any, empty })
+    }
+
+    /// Day of month and day of week are alternatives where both restrict.
     fn day_matches(&self, date: civil::Date) -> bool {
-        let Fields([_, _, days, _, weekdays]) = self;
-        let by_day = days.matches(date.day());
-        let by_weekday = weekdays.matches(date.weekday().to_sunday_zero_offset());
-        if days.is_any || weekdays.is_any { by_day && by_weekday } else { by_day || by_weekday }
+        let [_, _, no_day, _, no_weekday] = self.empty;
+        let by_day = !no_day && includes(self.sets.days_of_month(), date.day());
+        // Sunday is 0 for Kubernetes and 1 for the crate.
+        let weekday = date.weekday().to_sunday_zero_offset() + 1;
+        let by_weekday = !no_weekday && includes(self.sets.days_of_week(), weekday);
+        if self.any_day || self.any_weekday { by_day && by_weekday } else { by_day || by_weekday }
     }
 }
 
+fn includes(set: &impl TimeUnitSpec, value: i8) -> bool {
+    u32::try_from(value).is_ok_and(|value| set.includes(value))
+}
+
 impl Values {
-    fn matches(&self, value: i8) -> bool {
-        u8::try_from(value).is_ok_and(|value| self.values.contains(&value))
+    /// For the crate; `shift` is added to each value.
+    fn list(&self, shift: u8) -> String {
+        match self.values.is_empty() {
+            true => "*".to_owned(),
+            false => {
+                self.values.iter().map(|value| (value + shift).to_string()).collect::<Vec<_>>().join(",")
+            }
+        }
     }
 }
 
@@ -301,7 +332,11 @@ fn read_fields(text: &str) -> Result<Fields, ScheduleError> {
     let mut read = FIELDS.iter().zip(words).map(|(field, (at, word))| field.read(word, at));
     let mut next =
         || read.next().unwrap_or_else(|| Err(ScheduleError { message: String::new(), span: 0..0 }));
-    Ok(Fields([next()?, next()?, next()?, next()?, next()?]))
+    let values = [next()?, next()?, next()?, next()?, next()?];
+    // Lists of numbers within their bounds are all that the crate is given.
+    let unreadable =
+        || ScheduleError { message: "the schedule cannot be read".to_owned(), span: 0..text.len() };
+    Fields::new(values).ok_or_else(unreadable)
 }
 
 /// Words between white space, each with its byte offset.

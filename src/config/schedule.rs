@@ -27,7 +27,7 @@ pub struct Schedule {
 enum Kind {
     /// `@every`: from whatever moment it is asked about.
     Every(Duration),
-    Fields(Fields),
+    Fields(Box<Fields>),
 }
 
 /// What is wrong with a schedule, and where.
@@ -113,9 +113,9 @@ impl Schedule {
                 let (_, fields) = known.ok_or_else(|| {
                     fail("unknown shorthand; there are @hourly, @daily, @midnight, @weekly, @monthly, @yearly and @every 1h")
                 })?;
-                Kind::Fields(read_fields(fields)?)
+                Kind::Fields(Box::new(read_fields(fields)?))
             }
-            None => Kind::Fields(read_fields(text)?),
+            None => Kind::Fields(Box::new(read_fields(text)?)),
         };
         Ok(Schedule { written: text.to_owned(), kind })
     }

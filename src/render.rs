@@ -182,7 +182,10 @@ impl Manifest {
         };
         let document = serde_saphyr::to_string_with_options(&self.body, options)
             .map_err(|error| RenderError::NotWritable(error.to_string()))?;
-        Ok(format!("---\n{document}"))
+        // For whoever looks for a node in a diff. A name from a hand-written file may hold anything.
+        let PlannedJob { group, node, .. } = &self.job;
+        let line = format!("group {}, node {}", group.name, node.name).replace(char::is_control, " ");
+        Ok(format!("---\n# {line}\n{document}"))
     }
 }
 

@@ -21,8 +21,7 @@ use super::retry::PATIENCE;
 use super::watch::{JobKey, Seen, SeenJob};
 use super::{Cluster, ClusterError, Watches};
 use crate::outcome::{
-    Adopted, Decision, Ending, Evidence, Failure, JobOutcome, JobResult, PullFacts, Reason, Verdict,
-    annotation_text, read_annotation,
+    Decision, Ending, Evidence, Failure, JobOutcome, JobResult, PullFacts, Reason, read_annotation,
 };
 use crate::plan::{JobIndex, Plan, PlannedJob, Queue};
 use crate::render::Manifest;
@@ -30,7 +29,9 @@ use crate::render::Manifest;
 use flight::{Due, Flight, Look};
 
 mod earlier;
+mod ending;
 mod flight;
+mod look;
 mod witness;
 
 /// How long a Job may take from its deadline, or from our ending it, to its end: Kubernetes delays
@@ -454,170 +455,9 @@ impl<'a> Run<'a> {
         flights.min(self.earlier.timer().unwrap_or(far))
     }
 
-    /// Looks after the node of a Job whose pod gets nowhere.
-    fn look_if_lost(&mut self, index: JobIndex, now: Instant) {
-        let Some(flight) = self.flights.get_mut(&index) else { return };
-        flight.looked_at(now);
-        if flight.posted && flight.evidence.is_lost() {
-            self.look(index);
-        }
-    }
-
-    fn look(&mut self, index: JobIndex) {
-        let cluster = self.cluster;
-        let node = self.inputs.plan.job(index).node.clone();
-        self.answers.push(Box::pin(async move { Answer::Looked(index, cluster.look_at(&node).await) }));
-    }
-
-    fn on_looked(&mut self, index: JobIndex, looked: Result<Option<Failure>, ClusterError>) {
-        let Some(flight) = self.flights.get_mut(&index) else { return };
-        match looked {
-            Ok(failure) => flight.evidence.observe_node(failure),
-            Err(error) => self.warn_once(format!("cannot look after a node: {error}")),
-        }
-        let Some(flight) = self.flights.get_mut(&index) else { return };
-        match (&flight.look, &flight.over) {
-            (Look::Last, Some((ending, _))) => {
-                let ending = ending.clone();
-                flight.look = Look::Done;
-                self.conclude(index, ending);
-            }
-            _ => self.decide(index),
-        }
-    }
-
-    /// Judges a Job, leaves the evidence on it, and frees its slot.
-    fn conclude(&mut self, index: JobIndex, ending: Ending) {
-        let Some(flight) = self.flights.get_mut(&index) else { return };
-        if flight.wants_last_look(&ending) {
-            flight.wait_for_last_look(ending, Instant::now());
-            return self.look(index);
-        }
-        let Some(Flight { evidence, judged, posted, ended, started_at, .. }) = self.flights.get(&index)
-        else {
-            return;
-        };
-        let (judged, started_at) = (judged.clone(), *started_at);
-        let exists = *posted && ending != Ending::JobDeleted;
-        let known = *ended || judged.is_some();
-        let outcome = judged.unwrap_or_else(|| evidence.outcome(&ending));
-        if exists && !known && matches!(outcome.verdict, Verdict::Failed(_)) {
-            self.leave_evidence(index, &outcome, ending == Ending::GaveUp);
-        }
-        let Some(Flight { key, adopted, .. }) = self.flights.remove(&index) else { return };
-        if exists {
-            self.finished.push(key);
-        }
-        self.finish(index, outcome, Some(started_at), adopted);
-    }
-
-    fn finish(
-        &mut self,
-        index: JobIndex,
-        outcome: JobOutcome,
-        started_at: Option<Timestamp>,
-        adopted: Option<Adopted>,
-    ) {
-        let job = self.inputs.plan.job(index);
-        (self.inputs.on_step)(Step::Finished(job, &outcome));
-        self.queue.give_back(index, &job.node.name);
-        let finished_at = Some(Timestamp::now());
-        self.results.insert(index, JobResult { outcome, started_at, finished_at, adopted });
-    }
-
-    fn leave_evidence(&mut self, index: JobIndex, outcome: &JobOutcome, end_now: bool) {
-        let Some(flight) = self.flights.get(&index) else { return };
-        let references = self.inputs.plan.job(index).group.images.iter().map(ToString::to_string);
-        let text = annotation_text(outcome, references);
-        self.note(Some(index), flight.key.clone(), text, end_now);
-    }
-
-    fn note(&mut self, index: Option<JobIndex>, (namespace, name): JobKey, text: String, end_now: bool) {
-        let cluster = self.cluster;
-        self.answers.push(Box::pin(async move {
-            Answer::Noted(index, cluster.leave_evidence(&namespace, &name, text, end_now).await)
-        }));
-    }
-
-    /// The run's deadline has passed: whatever is live ends now.
-    fn end_live_jobs(&mut self) {
-        self.closing = true;
-        let live: Vec<JobIndex> =
-            self.flights.iter().filter(|(_, f)| f.is_live()).map(|(index, _)| *index).collect();
-        for index in live {
-            self.end_at_run_deadline(index);
-        }
-    }
-
-    fn end_at_run_deadline(&mut self, index: JobIndex) {
-        let Some(flight) = self.flights.get_mut(&index) else { return };
-        // Where every image is there the node has succeeded, and its Job may end by itself.
-        if !flight.evidence.all_proven() && !std::mem::replace(&mut flight.ended, true) {
-            let outcome = flight.evidence.outcome(&Ending::RunOver);
-            self.leave_evidence(index, &outcome, true);
-        }
-    }
-
-    /// Waits for the answers that are still under way: a Job that was just created should not be
-    /// reported as never begun, nor a failed one stay without its evidence.
-    ///
-    /// Gives an error that all Jobs would meet.
-    async fn settle_answers(&mut self, end: &End) -> Option<ClusterError> {
-        let now = Instant::now();
-        let stop = self.inputs.stop.clone();
-        let mut until = match end {
-            End::Done => (now + PATIENCE).min(self.inputs.deadline.max(now) + LAST_ANSWERS),
-            End::Deadline => now + LAST_ANSWERS,
-            End::Stopped | End::Fatal(_) => now + FAREWELL,
-        };
-        let mut fatal = None;
-        while !self.answers.is_empty() {
-            tokio::select! {
-                () = sleep_until(until) => break,
-                () = stop.cancelled(), if !matches!(end, End::Stopped) && until > Instant::now() + FAREWELL => {
-                    until = Instant::now() + FAREWELL;
-                }
-                Some(answer) = self.answers.next() => fatal = fatal.or(self.on_answer(answer)),
-            }
-        }
-        fatal
-    }
-
     fn warn_once(&mut self, text: String) {
         if self.warned.insert(text.clone()) {
             tracing::warn!("{text}");
         }
-    }
-
-    /// Jobs that are still out are judged by what is known of them.
-    fn into_results(mut self) -> JobResults {
-        let out: Vec<JobIndex> = self.flights.keys().copied().collect();
-        for index in out {
-            let Some(flight) = self.flights.remove(&index) else { continue };
-            let ending = match (&flight.over, flight.posted) {
-                (Some((ending, _)), _) => ending.clone(),
-                (None, true) if self.closing => Ending::RunOver,
-                (None, true) => Ending::Interrupted,
-                (None, false) => Ending::NotStarted,
-            };
-            let outcome = flight.judged.unwrap_or_else(|| flight.evidence.outcome(&ending));
-            self.finish(index, outcome, Some(flight.started_at), flight.adopted);
-        }
-        let results = &mut self.results;
-        let mut result_of = |index, job: &PlannedJob| {
-            results.remove(&index).unwrap_or_else(|| JobResult {
-                outcome: Evidence::unseen(job.group.images.len()).outcome(&Ending::NotStarted),
-                started_at: None,
-                finished_at: None,
-                adopted: None,
-            })
-        };
-        let groups = self.inputs.plan.groups.iter().enumerate();
-        groups
-            .map(|(group, planned)| {
-                let jobs = planned.jobs.iter().enumerate();
-                jobs.map(|(job, planned)| result_of(JobIndex { group, job }, planned)).collect()
-            })
-            .collect()
     }
 }

@@ -11,7 +11,8 @@ pub async fn render(global: &GlobalArgs, args: &RenderArgs) -> Result<u8, Comman
 
     let mut stream = String::new();
     for job in plan.jobs() {
-        stream.push_str(&renderer.render(job)?.to_yaml()?);
+        let manifest = renderer.render(job)?;
+        stream.push_str(&manifest.to_yaml()?);
     }
     write_stdout(&stream)?;
     Ok(super::SUCCESS)

@@ -154,6 +154,7 @@ fn image_volume_manifest() {
     let manifest = renderer(&[]).render(&job(group, TemplateChoice::ImageVolume)).unwrap();
     insta::assert_snapshot!(manifest.to_yaml().unwrap(), @r#"
     ---
+    # group logging, node node-1.example.com
     apiVersion: batch/v1
     kind: Job
     metadata:
@@ -258,6 +259,7 @@ fn helper_manifest() {
     let manifest = renderer(&[]).render(&job(group, TemplateChoice::Helper)).unwrap();
     insta::assert_snapshot!(manifest.to_yaml().unwrap(), @r#"
     ---
+    # group logging, node node-1.example.com
     apiVersion: batch/v1
     kind: Job
     metadata:
@@ -638,7 +640,7 @@ fn strings_that_older_readers_misread_are_written_in_quotes() {
     let texts = ["yes", "on", "n", "012", "1e3", "1_000", "12:30", "~", "null", "0x1f", "2026-11-22"];
     manifest.body = json!(texts);
     let yaml = manifest.to_yaml().unwrap();
-    for (line, text) in yaml.lines().skip(1).zip(texts) {
+    for (line, text) in yaml.lines().skip(2).zip(texts) {
         assert!([format!("- \"{text}\""), format!("- '{text}'")].contains(&line.to_owned()), "{line}");
     }
 }

@@ -1,0 +1,150 @@
+//! How Jobs end, and the run with them: judging, leaving evidence, freeing slots, the last answers.
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep_until};
+
+use super::super::ClusterError;
+use super::super::retry::PATIENCE;
+use super::super::watch::JobKey;
+use super::flight::Flight;
+use super::{Answer, End, FAREWELL, JobResults, LAST_ANSWERS, Run, Step};
+use crate::outcome::{Adopted, Ending, Evidence, JobOutcome, JobResult, Verdict, annotation_text};
+use crate::plan::{JobIndex, PlannedJob};
+
+impl Run<'_> {
+    /// Judges a Job, leaves the evidence on it, and frees its slot.
+    pub(super) fn conclude(&mut self, index: JobIndex, ending: Ending) {
+        let Some(flight) = self.flights.get_mut(&index) else { return };
+        if flight.wants_last_look(&ending) {
+            flight.wait_for_last_look(ending, Instant::now());
+            return self.look(index);
+        }
+        let Some(Flight { evidence, judged, posted, ended, started_at, .. }) = self.flights.get(&index)
+        else {
+            return;
+        };
+        let (judged, started_at) = (judged.clone(), *started_at);
+        let exists = *posted && ending != Ending::JobDeleted;
+        let known = *ended || judged.is_some();
+        let outcome = judged.unwrap_or_else(|| evidence.outcome(&ending));
+        if exists && !known && matches!(outcome.verdict, Verdict::Failed(_)) {
+            self.leave_evidence(index, &outcome, ending == Ending::GaveUp);
+        }
+        let Some(Flight { key, adopted, .. }) = self.flights.remove(&index) else { return };
+        if exists {
+            self.finished.push(key);
+        }
+        self.finish(index, outcome, Some(started_at), adopted);
+    }
+
+    pub(super) fn finish(
+        &mut self,
+        index: JobIndex,
+        outcome: JobOutcome,
+        started_at: Option<Timestamp>,
+        adopted: Option<Adopted>,
+    ) {
+        let job = self.inputs.plan.job(index);
+        (self.inputs.on_step)(Step::Finished(job, &outcome));
+        self.queue.give_back(index, &job.node.name);
+        let finished_at = Some(Timestamp::now());
+        self.results.insert(index, JobResult { outcome, started_at, finished_at, adopted });
+    }
+
+    pub(super) fn leave_evidence(&mut self, index: JobIndex, outcome: &JobOutcome, end_now: bool) {
+        let Some(flight) = self.flights.get(&index) else { return };
+        let references = self.inputs.plan.job(index).group.images.iter().map(ToString::to_string);
+        let text = annotation_text(outcome, references);
+        self.note(Some(index), flight.key.clone(), text, end_now);
+    }
+
+    pub(super) fn note(
+        &mut self,
+        index: Option<JobIndex>,
+        (namespace, name): JobKey,
+        text: String,
+        end_now: bool,
+    ) {
+        let cluster = self.cluster;
+        self.answers.push(Box::pin(async move {
+            Answer::Noted(index, cluster.leave_evidence(&namespace, &name, text, end_now).await)
+        }));
+    }
+
+    /// The run's deadline has passed: whatever is live ends now.
+    pub(super) fn end_live_jobs(&mut self) {
+        self.closing = true;
+        let live: Vec<JobIndex> =
+            self.flights.iter().filter(|(_, f)| f.is_live()).map(|(index, _)| *index).collect();
+        for index in live {
+            self.end_at_run_deadline(index);
+        }
+    }
+
+    pub(super) fn end_at_run_deadline(&mut self, index: JobIndex) {
+        let Some(flight) = self.flights.get_mut(&index) else { return };
+        // Where every image is there the node has succeeded, and its Job may end by itself.
+        if !flight.evidence.all_proven() && !std::mem::replace(&mut flight.ended, true) {
+            let outcome = flight.evidence.outcome(&Ending::RunOver);
+            self.leave_evidence(index, &outcome, true);
+        }
+    }
+
+    /// Waits for the answers that are still under way: a Job that was just created should not be
+    /// reported as never begun, nor a failed one stay without its evidence.
+    ///
+    /// Gives an error that all Jobs would meet.
+    pub(super) async fn settle_answers(&mut self, end: &End) -> Option<ClusterError> {
+        let now = Instant::now();
+        let stop = self.inputs.stop.clone();
+        let mut until = match end {
+            End::Done => (now + PATIENCE).min(self.inputs.deadline.max(now) + LAST_ANSWERS),
+            End::Deadline => now + LAST_ANSWERS,
+            End::Stopped | End::Fatal(_) => now + FAREWELL,
+        };
+        let mut fatal = None;
+        while !self.answers.is_empty() {
+            tokio::select! {
+                () = sleep_until(until) => break,
+                () = stop.cancelled(), if !matches!(end, End::Stopped) && until > Instant::now() + FAREWELL => {
+                    until = Instant::now() + FAREWELL;
+                }
+                Some(answer) = self.answers.next() => fatal = fatal.or(self.on_answer(answer)),
+            }
+        }
+        fatal
+    }
+
+    /// Jobs that are still out are judged by what is known of them.
+    pub(super) fn into_results(mut self) -> JobResults {
+        let out: Vec<JobIndex> = self.flights.keys().copied().collect();
+        for index in out {
+            let Some(flight) = self.flights.remove(&index) else { continue };
+            let ending = match (&flight.over, flight.posted) {
+                (Some((ending, _)), _) => ending.clone(),
+                (None, true) if self.closing => Ending::RunOver,
+                (None, true) => Ending::Interrupted,
+                (None, false) => Ending::NotStarted,
+            };
+            let outcome = flight.judged.unwrap_or_else(|| flight.evidence.outcome(&ending));
+            self.finish(index, outcome, Some(flight.started_at), flight.adopted);
+        }
+        let results = &mut self.results;
+        let mut result_of = |index, job: &PlannedJob| {
+            results.remove(&index).unwrap_or_else(|| JobResult {
+                outcome: Evidence::unseen(job.group.images.len()).outcome(&Ending::NotStarted),
+                started_at: None,
+                finished_at: None,
+                adopted: None,
+            })
+        };
+        let groups = self.inputs.plan.groups.iter().enumerate();
+        groups
+            .map(|(group, planned)| {
+                let jobs = planned.jobs.iter().enumerate();
+                jobs.map(|(job, planned)| result_of(JobIndex { group, job }, planned)).collect()
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,43 @@
+//! Looking after the node of a Job that gets nowhere, or that has run into its deadline without a cause.
+
+use tokio::time::Instant;
+
+use super::super::ClusterError;
+use super::flight::Look;
+use super::{Answer, Run};
+use crate::outcome::Failure;
+use crate::plan::JobIndex;
+
+impl Run<'_> {
+    /// Looks after the node of a Job whose pod gets nowhere.
+    pub(super) fn look_if_lost(&mut self, index: JobIndex, now: Instant) {
+        let Some(flight) = self.flights.get_mut(&index) else { return };
+        flight.looked_at(now);
+        if flight.posted && flight.evidence.is_lost() {
+            self.look(index);
+        }
+    }
+
+    pub(super) fn look(&mut self, index: JobIndex) {
+        let cluster = self.cluster;
+        let node = self.inputs.plan.job(index).node.clone();
+        self.answers.push(Box::pin(async move { Answer::Looked(index, cluster.look_at(&node).await) }));
+    }
+
+    pub(super) fn on_looked(&mut self, index: JobIndex, looked: Result<Option<Failure>, ClusterError>) {
+        let Some(flight) = self.flights.get_mut(&index) else { return };
+        match looked {
+            Ok(failure) => flight.evidence.observe_node(failure),
+            Err(error) => self.warn_once(format!("cannot look after a node: {error}")),
+        }
+        let Some(flight) = self.flights.get_mut(&index) else { return };
+        match (&flight.look, &flight.over) {
+            (Look::Last, Some((ending, _))) => {
+                let ending = ending.clone();
+                flight.look = Look::Done;
+                self.conclude(index, ending);
+            }
+            _ => self.decide(index),
+        }
+    }
+}

@@ -5,7 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 tests/prerequisites.sh rust go
 bed=$(tests/cluster/build.sh)
-binary=$(tests/binary.sh)
+# What is shipped, where it can be built.
+if tests/prerequisites.sh image 2>/dev/null; then
+    binary=$(tests/static.sh)/quayctl-controller
+else
+    binary=$(tests/binary.sh)
+fi
 
 case "${1:-}" in
 "")

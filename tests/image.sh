@@ -5,26 +5,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tests/prerequisites.sh rust image
-source tests/cache.sh
 
-target="$(uname -m)-unknown-linux-musl"
 archive=target/image/quayctl-controller.oci.tar
-made_of=(Cargo.toml Cargo.lock rust-toolchain.toml src templates)
-
-binaries="$cache/bin/$(content_key "${made_of[@]}")-$target"
-if [[ ! -x "$binaries/quayctl-controller" || ! -x "$binaries/pause" ]]; then
-    echo "building the static binaries (about 6 minutes the first time, 1 minute later)" >&2
-    # ring has C in it. Cargo links with the libc that comes with the target.
-    TARGET_CC=musl-gcc cargo build --profile dist --locked --target "$target" >&2
-    mkdir -p "$binaries"
-    for program in quayctl-controller pause; do
-        # Another build may do the same: whoever is last replaces an equal file.
-        copy=$(mktemp "$binaries/.new.XXXXXX")
-        cp "$CARGO_TARGET_DIR/$target/dist/$program" "$copy"
-        chmod 755 "$copy"
-        mv "$copy" "$binaries/$program"
-    done
-fi
+binaries=$(tests/static.sh)
 
 # buildah's own storage, too, so that nothing is left on the machine.
 work=$(mktemp -d)

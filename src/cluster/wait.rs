@@ -13,7 +13,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{AppliedJob, ApplyError, Mode};
@@ -100,11 +100,11 @@ impl Cluster {
         if let End::Deadline = end {
             run.end_live_jobs();
         }
-        let late = run.settle_answers(&end).await;
+        let (late, answers) = tokio::join!(run.settle_answers(&end), self.answers_at(&end));
         let error = match end {
             End::Fatal(error) => Some(error),
             End::Done if late.is_some() => late,
-            End::Deadline if !run.answers.is_empty() => {
+            End::Deadline if !answers || !run.answers.is_empty() => {
                 let cause = format!("no answer within {} s at the run's deadline", LAST_ANSWERS.as_secs());
                 Some(ClusterError::Unreachable { server: self.server.clone(), cause })
             }
@@ -112,6 +112,19 @@ impl Cluster {
         };
         let finished = std::mem::take(&mut run.finished);
         RunEnd { created: run.created, finished, results: run.into_results(), error }
+    }
+}
+
+impl Cluster {
+    /// At a run's deadline: whether the API server answers at all. Where nothing had to be ended, nothing
+    /// else tells a cluster that is slow from one that is gone.
+    async fn answers_at(&self, end: &End) -> bool {
+        match end {
+            End::Deadline => {
+                matches!(timeout(LAST_ANSWERS, self.client.apiserver_version()).await, Ok(Ok(_)))
+            }
+            End::Done | End::Stopped | End::Fatal(_) => true,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 pub use duration::go_duration;
+pub use file::closest;
 pub use image_ref::ImageRef;
 pub use schedule::Schedule;
 pub use selector::NodeSelector;

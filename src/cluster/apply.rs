@@ -69,13 +69,11 @@ impl Cluster {
                 Err(self.explain_forbidden(namespace, status, &error).await)
             }
             Some(status) if status.code == 401 => Err(ApplyError::Cluster(self.refusal(namespace, &error))),
-            // Ours, of `retry`, or a gateway's: nobody knows what became of it.
-            Some(status) if matches!(status.code, 500 | 502..=504) => {
-                let message = format!("creating Job {name} failed: {}", describe(&error));
-                Err(ApplyError::Unanswered(Failure::new(Reason::ApiError, message)))
+            // These are of `retry`, a gateway or an API server in trouble: nobody knows what became of it.
+            Some(status) if !matches!(status.code, 500 | 502..=504) => {
+                Err(refused(Reason::ApiError, &describe(&error)))
             }
-            Some(_) => Err(refused(Reason::ApiError, &describe(&error))),
-            None => {
+            Some(_) | None => {
                 let message = format!("creating Job {name} failed: {}", describe(&error));
                 Err(ApplyError::Unanswered(Failure::new(Reason::ApiError, message)))
             }

@@ -27,8 +27,10 @@ pub async fn check(global: &GlobalArgs, args: &CheckArgs) -> Result<u8, CommandE
         }
         Err(error) => (None, error.problems()),
     };
+    let mut compiled = None;
     if let Some(loaded) = &loaded {
-        let Tried { errors, warnings, .. } = try_templates(loaded);
+        let Tried { renderer, errors, warnings } = try_templates(loaded);
+        compiled = renderer;
         problems.extend(errors);
         problems.extend(warnings);
         problems.extend(doubts(loaded, args.strict));
@@ -41,10 +43,12 @@ pub async fn check(global: &GlobalArgs, args: &CheckArgs) -> Result<u8, CommandE
         }
         Output::Table => tell(global, args, loaded.as_ref(), &problems)?,
     }
-    match (wrong, &loaded) {
-        (false, Some(loaded)) if args.cluster => super::cluster_check::ask(global, loaded).await,
-        (false, _) => Ok(SUCCESS),
-        (true, _) => Ok(USAGE),
+    match (wrong, &loaded, &compiled) {
+        (false, Some(loaded), Some(renderer)) if args.cluster => {
+            super::cluster_check::ask(global, loaded, renderer).await
+        }
+        (false, _, _) => Ok(SUCCESS),
+        (true, _, _) => Ok(USAGE),
     }
 }
 

@@ -27,7 +27,7 @@ const IN_CLUSTER: [(&str, &str, &str); 2] = [("get", "", "nodes"), ("list", "", 
 
 /// Prints what was found to stderr. The exit code: 3 where a permission or a namespace is missing, 2
 /// where the cluster does not take a Job or its pod.
-pub async fn ask(global: &GlobalArgs, loaded: &Loaded) -> Result<u8, CommandError> {
+pub async fn ask(global: &GlobalArgs, loaded: &Loaded, renderer: &Renderer) -> Result<u8, CommandError> {
     let cluster = Cluster::connect(&connect_options(global, loaded)).await?;
     let default_namespace = cluster.default_namespace.clone();
     let groups = loaded.config.groups.iter();
@@ -48,11 +48,9 @@ pub async fn ask(global: &GlobalArgs, loaded: &Loaded) -> Result<u8, CommandErro
     let nodes = cluster.list_nodes(None).await?;
     let selection = Selection::default();
     let plan = plan_over(loaded, &selection, nodes, RunId::render(), default_namespace)?;
-    let renderer = Renderer::new(&loaded.config.templates)
-        .map_err(|errors| CommandError::Usage(errors.iter().map(ToString::to_string).collect()))?;
     let mut refused = false;
     for job in one_of_each(&plan) {
-        refused |= !taken(&cluster, &renderer, job).await?;
+        refused |= !taken(&cluster, renderer, job).await?;
     }
     Ok(if refused { USAGE } else { SUCCESS })
 }

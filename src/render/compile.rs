@@ -13,6 +13,7 @@ use handlebars::{Path, PathSeg, Template};
 
 use super::TemplateError;
 use super::escape::{HELPERS, SCALAR, WRITE_YAML};
+use crate::config::closest;
 
 /// Blocks, else-branches and parentheses inside one another. Parser and renderer recurse, and
 /// a template that people read has fewer than ten; fifty fit a thread's stack many times.
@@ -299,13 +300,7 @@ fn names_of(parameter: &Parameter) -> Vec<&str> {
 }
 
 fn did_you_mean<'a>(found: &str, known: impl Iterator<Item = &'a str>) -> String {
-    // 0.8 lets one letter too many, too few or swapped pass, and little else.
-    let likeness = |name: &str| strsim::jaro_winkler(found, name);
-    let best = known.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    match best.filter(|name| likeness(name) > 0.8) {
-        Some(name) => format!("; did you mean `{name}`?"),
-        None => String::new(),
-    }
+    closest(found, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
 /// The place where tags are nested deeper than [`NESTING_MAX`]. Counts roughly (comments count

@@ -3,7 +3,7 @@
 //! It lists nodes, creates Jobs, watches them and their pods, and ends the ones that cannot
 //! succeed. What the answers mean is `outcome`'s to say, what is created `plan`'s and `render`'s.
 //! It never reads a Secret, never deletes unless told to clean up, and never changes an object without
-//! both of our labels.
+//! both of our labels, but for the Lease of an election.
 #![expect(clippy::disallowed_types, reason = "this is the room")]
 
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use kube::Client;
 pub use apply::{ApplyError, Mode};
 pub use ask::Permission;
 pub use connect::{ConnectOptions, default_namespace};
+pub use election::Election;
 pub use error::ClusterError;
 pub use wait::{JobResults, RunEnd, RunInputs, Step};
 pub use watch::{JobKey, Watches};
@@ -22,6 +23,7 @@ pub use watch::{JobKey, Watches};
 mod apply;
 mod ask;
 mod connect;
+mod election;
 mod error;
 mod nodes;
 mod retry;

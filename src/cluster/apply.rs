@@ -18,7 +18,7 @@ use crate::outcome::{Failure, Reason};
 use crate::render::Manifest;
 use crate::render::label::{self, annotation};
 
-const FIELD_MANAGER: &str = "quayctl-controller";
+pub(super) const FIELD_MANAGER: &str = "quayctl-controller";
 
 /// Whether anything is kept of what is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

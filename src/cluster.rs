@@ -3,7 +3,8 @@
 //! It lists nodes, creates Jobs, watches them and their pods, and ends the ones that cannot
 //! succeed. What the answers mean is `outcome`'s to say, what is created `plan`'s and `render`'s.
 //! It never reads a Secret, never deletes unless told to clean up, and never changes an object without
-//! both of our labels, but for the Lease of an election.
+//! both of our labels, but for the Lease of an election and, where a group asks for it, one label and
+//! one taint of a node.
 #![expect(clippy::disallowed_types, reason = "this is the room")]
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ pub use ask::Permission;
 pub use connect::{ConnectOptions, default_namespace};
 pub use election::Election;
 pub use error::ClusterError;
+pub use gate::GateError;
 pub use wait::{JobResults, RunEnd, RunInputs, Step};
 pub use watch::{JobKey, Watches};
 
@@ -25,6 +27,7 @@ mod ask;
 mod connect;
 mod election;
 mod error;
+mod gate;
 mod nodes;
 mod retry;
 mod wait;

@@ -7,7 +7,7 @@
 //! * `check`: what `check` says, with and without a cluster, and what editors and shells get.
 //! * `cluster`: claims about Kubernetes, against a real control plane (`tests/cluster`).
 //! * `deploy`: the rights that `deploy/` gives. `eligibility`: which nodes get a Job.
-//! * `election`: one of several controllers leads.
+//! * `election`: one of several controllers leads. `gate`: a node's label and startup taint.
 //! * `faults`: what a run does while parts of the cluster die, hang or vanish.
 //! * `interface`: the old interface, plans and dry runs. `regressions`: the defects of 2017.
 //! * `oracles`: what we read means what it means to those who read it elsewhere.
@@ -31,6 +31,7 @@ mod deploy;
 mod election;
 mod eligibility;
 mod faults;
+mod gate;
 mod interface;
 mod limits;
 mod oracles;

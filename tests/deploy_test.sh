@@ -95,12 +95,79 @@ check "a run with that account's rights succeeds" as_deployed
 check "and has made a Job for each node" same 3 \
     "$(kubectl get jobs -n "$namespace" -l quayctl-controller/group=logging -o name | wc -l)"
 
+# The Deployment comes instead of the CronJob, so without that one's rights.
+kubectl delete -f deploy/rbac.yaml -f deploy/cronjob.yaml >/dev/null
+for folder in deploy/serve deploy/serve-ha; do
+    check "$folder passes a server-side dry run" quietly kubectl apply --dry-run=server --validate=strict -k "$folder"
+done
+check "deploy/serve is accepted without a warning" quietly kubectl apply -k deploy/serve
+unchanged_serve() { ! kubectl apply -k deploy/serve | grep -v ' unchanged$'; }
+check "applied again, nothing changes" unchanged_serve
+spec=$(kubectl get deployment quayctl-controller -n "$namespace" -o 'jsonpath={.spec.template.spec}')
+check "its pod passes Pod Security restricted" quietly pod "$spec"
+check "which refuses a pod that asks for more" refused
+# The kubelets are simulated: this is about admission and scheduling, no process runs.
+rolled_out() { kubectl rollout status deployment/quayctl-controller -n "$namespace" --timeout=60s; }
+check "a pod of it is made and rolled out" rolled_out
+selector=$(kubectl get service quayctl-controller -n "$namespace" -o json |
+    sed -n '/"selector": {/,/}/s/^ *"\(.*\)": "\(.*\)",\{0,1\}$/\1=\2/p' | paste -sd,)
+check "its Service selects that pod and no other" same 1 \
+    "$(kubectl get pods -n "$namespace" -l "$selector" -o name | wc -l)"
+check "and its address is known to the Service" same metrics \
+    "$(kubectl get endpointslices -n "$namespace" -l kubernetes.io/service-name=quayctl-controller -o 'jsonpath={.items[*].ports[*].name}')"
+serve_rights() { # a line each: yes|no VERB RESOURCE FLAGS
+    local wanted verb resource flags
+    while read -r wanted verb resource flags; do
+        # shellcheck disable=SC2086 # no flags are no argument
+        check "may serve $verb $resource${flags:+ $flags}: $wanted" may "$wanted" "$verb" "$resource" $flags </dev/null
+    done
+}
+serve_rights <<EOF2
+yes list nodes
+yes watch nodes
+no patch nodes
+yes create jobs -n $namespace
+yes patch jobs -n $namespace
+no delete jobs -n $namespace
+yes watch pods -n $namespace
+no create pods -n $namespace
+yes watch events -n $namespace
+yes create events.events.k8s.io -n $namespace
+yes patch events.events.k8s.io -n $namespace
+no create events.events.k8s.io -n default
+no create leases.coordination.k8s.io -n $namespace
+no get secrets -n $namespace
+no get configmaps -n $namespace
+EOF2
+check "the rights for leases are accepted" quietly kubectl apply -f deploy/serve/rbac-leases.yaml
+check "the rights to patch nodes are accepted" quietly kubectl apply -f deploy/serve/rbac-nodes-patch.yaml
+serve_rights <<EOF2
+yes create leases.coordination.k8s.io -n $namespace
+yes patch leases.coordination.k8s.io/quayctl-controller-default -n $namespace
+no patch leases.coordination.k8s.io/another -n $namespace
+no delete leases.coordination.k8s.io/quayctl-controller-default -n $namespace
+no get leases.coordination.k8s.io/quayctl-controller-default -n kube-system
+yes patch nodes
+no update nodes
+no delete nodes
+EOF2
+
+check "deploy/serve-ha is accepted without a warning" quietly kubectl apply -k deploy/serve-ha
+check "its pods are made and rolled out" rolled_out
+check "and there are two" same 2 "$(kubectl get pods -n "$namespace" -l "$selector" -o name | wc -l)"
+
 # A mirror is one line in kustomization.yaml.
 cp -R config deploy "$work"
-sed -i 's|^    newTag: .*|    newName: registry.example.com/mirror\n    newTag: "9.9"|' "$work/deploy/kustomization.yaml"
-mirrored() { kubectl kustomize "$work/deploy" | grep -o 'registry.example.com/mirror:.*'; }
-check "another image is the carrier as well" same $'registry.example.com/mirror:9.9\nregistry.example.com/mirror:9.9' "$(mirrored)"
+for folder in deploy deploy/serve; do
+    sed -i 's|^    newTag: .*|    newName: registry.example.com/mirror\n    newTag: "9.9"|' "$work/$folder/kustomization.yaml"
+done
+for folder in deploy deploy/serve deploy/serve-ha; do
+    check "another image is the carrier as well in $folder" same $'registry.example.com/mirror:9.9\nregistry.example.com/mirror:9.9' \
+        "$(kubectl kustomize "$work/$folder" | grep -o 'registry.example.com/mirror:.*')"
+done
 check "the image is of this version" same \
     "ghcr.io/example/quayctl-controller:$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml)" "$image"
+check "that of deploy/serve too" same "$image" \
+    "$(kubectl get deployment quayctl-controller -n "$namespace" -o 'jsonpath={.spec.template.spec.containers[0].image}')"
 
 summary

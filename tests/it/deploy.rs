@@ -1,8 +1,11 @@
 //! The rights of `deploy/` are enough for a run, and each of them is needed: without it a message
-//! names verb, resource and namespace.
+//! names verb, resource and namespace. Those of `deploy/serve` too, with what is applied beside them.
 
 use std::fs;
+use std::path::Path;
 
+use quayctl_controller::cluster::{Cluster, ConnectOptions};
+use quayctl_controller::plan::Node;
 use serde_json::{Value, json};
 
 use crate::support::bed::{Bed, shared};
@@ -10,20 +13,24 @@ use crate::support::{Ended, ended, quayctl, root};
 
 const ACCOUNT: &str = "quayctl-controller";
 
-/// `deploy/rbac.yaml` for `namespace`, without `verb` on `resource` (of whatever API group).
-fn rights(namespace: &str, without: Option<(&str, &str)>) -> String {
-    let text = fs::read_to_string(root().join("deploy/rbac.yaml")).unwrap();
-    let mut objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+fn manifests(file: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(&fs::read_to_string(root().join(file)).unwrap()).unwrap()
+}
+
+/// What is in `files`, for `namespace`, without `verb` on `resource` (of whatever API group).
+fn rights(files: &[&str], namespace: &str, without: Option<(&str, &str)>) -> String {
+    let mut objects: Vec<Value> = files.iter().flat_map(|file| manifests(file)).collect();
     for object in &mut objects {
+        // One for each namespace of the tests, since they run side by side.
+        let of_test = |name: &Value| format!("{namespace}-{}", name.as_str().unwrap());
         if object["kind"].as_str().unwrap().starts_with("ClusterRole") {
-            // One for each namespace of the tests, since they run side by side.
-            object["metadata"]["name"] = namespace.into();
+            object["metadata"]["name"] = of_test(&object["metadata"]["name"]).into();
         }
         if object["metadata"]["namespace"].is_string() {
             object["metadata"]["namespace"] = namespace.into();
         }
         if object["roleRef"]["kind"] == "ClusterRole" {
-            object["roleRef"]["name"] = namespace.into();
+            object["roleRef"]["name"] = of_test(&object["roleRef"]["name"]).into();
         }
         for subject in object["subjects"].as_array_mut().into_iter().flatten() {
             subject["namespace"] = namespace.into();
@@ -35,15 +42,26 @@ fn rights(namespace: &str, without: Option<(&str, &str)>) -> String {
                 rule["verbs"].as_array_mut().unwrap().retain(|found| found != verb);
             }
         }
+        if let Some(rules) = object["rules"].as_array_mut() {
+            rules.retain(|rule| rule["verbs"] != json!([]));
+        }
     }
     json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()
 }
 
-/// A namespace with the service account, and these rights.
+/// A namespace with the service account, and the CronJob's rights.
 fn identity(bed: &Bed, without: Option<(&str, &str)>) -> (String, tempfile::NamedTempFile) {
+    identity_with(bed, &["deploy/rbac.yaml"], without)
+}
+
+fn identity_with(
+    bed: &Bed,
+    files: &[&str],
+    without: Option<(&str, &str)>,
+) -> (String, tempfile::NamedTempFile) {
     let namespace = bed.namespace("rights");
     let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), rights(&namespace, without)).unwrap();
+    fs::write(file.path(), rights(files, &namespace, without)).unwrap();
     ended(&mut bed.kubectl(&["create", "serviceaccount", ACCOUNT, "-n", &namespace])).expect_code(0);
     ended(&mut bed.kubectl(&["apply", "-f", file.path().to_str().unwrap()])).expect_code(0);
     let token =
@@ -142,4 +160,97 @@ fn without_a_right_for_what_goes_wrong_a_run_says_so_and_goes_on() {
         "{}",
         refused.stderr
     );
+}
+
+async fn connect(kubeconfig: &Path) -> Cluster {
+    let options = ConnectOptions { kubeconfig: Some(kubeconfig.to_owned()), ..ConnectOptions::default() };
+    Cluster::connect(&options).await.expect("it answers")
+}
+
+#[test]
+fn the_rights_of_serve_are_enough_for_what_a_run_does_too() {
+    let bed = shared();
+    let (namespace, kubeconfig) = identity_with(bed, &["deploy/serve/rbac.yaml"], None);
+    let failed = run_as(&kubeconfig, &namespace, "quay.io/team/not-found:1", "").expect_code(1);
+    assert!(!failed.stderr.contains("not allowed"), "{}", failed.stderr);
+    let grants = |file: &str| {
+        let rules = manifests(file).into_iter().flat_map(|object| object["rules"].as_array().cloned());
+        rules
+            .flatten()
+            .flat_map(|rule| {
+                let (groups, resources) = (rule["apiGroups"].clone(), rule["resources"].clone());
+                let verbs = rule["verbs"].as_array().unwrap().clone();
+                verbs.into_iter().map(move |verb| json!([groups, resources, verb]).to_string())
+            })
+            .collect::<Vec<_>>()
+    };
+    let of_run = grants("deploy/rbac.yaml");
+    let added: Vec<String> =
+        grants("deploy/serve/rbac.yaml").into_iter().filter(|grant| !of_run.contains(grant)).collect();
+    assert_eq!(
+        added,
+        [
+            r#"[[""],["nodes"],"watch"]"#,
+            r#"[["events.k8s.io"],["events"],"create"]"#,
+            r#"[["events.k8s.io"],["events"],"patch"]"#,
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_election_needs_the_lease_manifest_and_each_verb_of_it() {
+    let bed = shared();
+    let files = ["deploy/serve/rbac.yaml", "deploy/serve/rbac-leases.yaml"];
+    let (namespace, kubeconfig) = identity_with(bed, &files, None);
+    let mut election =
+        connect(kubeconfig.path()).await.stand_for_election(&namespace, "default", "pod").await.unwrap();
+    assert!(election.changed().await);
+    election.release().await;
+    let of_other = connect(kubeconfig.path()).await.stand_for_election(&namespace, "other", "pod").await;
+    let error = of_other.unwrap_err().to_string();
+    assert!(error.contains("not allowed to get leases.coordination.k8s.io"), "{error}");
+    for verb in ["get", "create", "patch"] {
+        let (namespace, kubeconfig) = identity_with(bed, &files, Some((verb, "leases")));
+        let refused = connect(kubeconfig.path()).await.stand_for_election(&namespace, "default", "pod").await;
+        let error = refused.unwrap_err().to_string();
+        let told = format!("not allowed to {verb} leases.coordination.k8s.io in namespace {namespace:?}");
+        assert!(error.contains(&told), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_needs_the_manifest_that_lets_nodes_be_patched() {
+    let bed = shared();
+    let key = "quayctl-controller/rights";
+    let node = Node { name: "node-011".to_owned(), ..Node::default() };
+    let (_, kubeconfig) = identity_with(bed, &["deploy/serve/rbac.yaml"], None);
+    let refused =
+        connect(kubeconfig.path()).await.open_gate(&node, key, Some("0123456789abcdef"), None).await;
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("not allowed to patch nodes in the whole cluster"), "{error}");
+    let files = ["deploy/serve/rbac.yaml", "deploy/serve/rbac-nodes-patch.yaml"];
+    let (_, kubeconfig) = identity_with(bed, &files, None);
+    let cluster = connect(kubeconfig.path()).await;
+    cluster.open_gate(&node, key, Some("0123456789abcdef"), None).await.unwrap();
+    assert_eq!(bed.get(&["get", "node", "node-011"])["metadata"]["labels"][key], "0123456789abcdef");
+    cluster.remove_ready_label("node-011", key).await.unwrap();
+}
+
+#[test]
+fn two_replicas_get_the_rules_of_the_lease_manifest() {
+    let built =
+        ended(&mut shared().kubectl(&["kustomize", root().join("deploy/serve-ha").to_str().unwrap()]));
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&built.expect_code(0).stdout).unwrap();
+    let role = |objects: &[Value], name: &str| {
+        let mut found = objects.iter().filter(|o| o["kind"] == "Role" && o["metadata"]["name"] == name);
+        found.next().expect(name)["rules"].as_array().unwrap().clone()
+    };
+    let rules = role(&objects, "quayctl-controller-serve");
+    for rule in role(&manifests("deploy/serve/rbac-leases.yaml"), "quayctl-controller-leases") {
+        assert!(rules.contains(&rule), "{rule}");
+    }
+    let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+    assert_eq!(deployment["spec"]["replicas"], 2);
+    let args = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    assert_eq!(*args, json!(["serve", "--config", "/etc/quayctl/quayctl.toml", "--leader-elect"]));
 }

@@ -16,7 +16,9 @@ pub use apply::{ApplyError, Mode};
 pub use ask::Permission;
 pub use connect::{ConnectOptions, default_namespace};
 pub use error::ClusterError;
-pub use wait::{JobResults, RunEnd, RunInputs, Step};
+pub use wait::{
+    Batch, FinishedBatch, JobResults, Render, RunEnd, RunInputs, Runner, RunnerInputs, Step, Trouble,
+};
 pub use watch::{JobKey, Watches};
 
 mod apply;

@@ -27,6 +27,7 @@ pub mod provenance;
 pub mod schedule;
 pub mod schema;
 mod selector;
+mod serving;
 mod settings;
 mod template;
 mod toleration;
@@ -83,6 +84,20 @@ pub struct Group {
     pub schedule: Option<Schedule>,
     /// The zone that the schedule is in: a name of the tz database.
     pub time_zone: String,
+    /// What `serve` does where a run is due and the one before is still going.
+    pub overlap: Overlap,
+    /// Whether `serve` makes up for a run that fell due while it was down.
+    pub catch_up: bool,
+    /// How late that may be; 1 s to 168 h.
+    pub catch_up_limit_seconds: u32,
+    /// Whether `serve` runs the group at once when its content changes.
+    pub run_on_change: bool,
+    /// Whether `serve` gives the images to nodes that come between runs.
+    pub new_nodes: bool,
+    /// Whether `serve` labels a node that has every image with `quayctl-controller/<name>`.
+    pub ready_label: bool,
+    /// What `serve` takes off a node that has every image. The group tolerates it already.
+    pub remove_taint: Option<RemovedTaint>,
     /// `[defaults.values]` < the template's values < the group's, merged by top-level key.
     pub values: BTreeMap<String, serde_json::Value>,
 }
@@ -126,12 +141,48 @@ pub enum TaintEffect {
     NoExecute,
 }
 
+/// What becomes of a run that falls due while the group's last one is still going.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overlap {
+    /// It is left out, and counted.
+    #[default]
+    Skip,
+    /// It begins when that one ends.
+    Wait,
+}
+
+/// A startup taint, whatever its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemovedTaint {
+    /// A label key.
+    pub key: String,
+    pub effect: TaintEffect,
+}
+
 impl std::fmt::Display for Limit {
     /// As a config writes it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Limit::Nodes(nodes) => write!(f, "{nodes}"),
             Limit::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+impl std::fmt::Display for RemovedTaint {
+    /// As a config writes it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let RemovedTaint { key, effect } = self;
+        write!(f, "{key}:{}", effect.as_str())
+    }
+}
+
+impl Overlap {
+    /// As a config writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Overlap::Skip => "skip",
+            Overlap::Wait => "wait",
         }
     }
 }

@@ -23,6 +23,8 @@ enum Kind {
     Text,
     /// A number where it reads as one, else text, as `10%`.
     Number,
+    /// `true` or `false`, else text, which is refused.
+    Switch,
     /// A list or table as TOML writes it.
     Toml,
 }
@@ -39,7 +41,7 @@ const TOP_LEVEL: [(&str, Kind); 4] = [
 ];
 
 /// Keys of `[defaults]` that a variable may override: all that may stand there.
-const GROUP_KEYS: [(&str, Kind); 13] = [
+const GROUP_KEYS: [(&str, Kind); 20] = [
     ("node_selector", Kind::Text),
     ("tolerations", Kind::Toml),
     ("concurrency", Kind::Number),
@@ -52,6 +54,13 @@ const GROUP_KEYS: [(&str, Kind); 13] = [
     ("keep_jobs", Kind::Text),
     ("carrier_image", Kind::Text),
     ("time_zone", Kind::Text),
+    ("overlap", Kind::Text),
+    ("catch_up", Kind::Switch),
+    ("catch_up_limit", Kind::Text),
+    ("run_on_change", Kind::Switch),
+    ("new_nodes", Kind::Switch),
+    ("ready_label", Kind::Switch),
+    ("remove_taint", Kind::Text),
     ("values", Kind::Toml),
 ];
 
@@ -161,6 +170,7 @@ impl Kind {
         match self {
             Kind::Text => as_text(),
             Kind::Number => text.parse::<i64>().map_or_else(|_| as_text(), Value::from),
+            Kind::Switch => text.parse::<bool>().map_or_else(|_| as_text(), Value::from),
             Kind::Toml => {
                 // What does not read stays text, and is refused as no list where it is looked at.
                 let parsed = toml::from_str::<Dict>(&format!("value = {text}")).ok();
@@ -192,6 +202,8 @@ mod tests {
             ("QUAYCTL_NAMESPACE", "1234"),
             ("QUAYCTL_CONCURRENCY", "5"),
             ("QUAYCTL_DEFAULTS__CONCURRENCY", "10%"),
+            ("QUAYCTL_DEFAULTS__CATCH_UP", "false"),
+            ("QUAYCTL_DEFAULTS__NEW_NODES", "no"),
             ("QUAYCTL_DEFAULTS__PULL_SECRETS", "[\"a\", 'b']"),
             ("QUAYCTL_LOG", "debug"),
             ("QUAYCTL_DEADLINE", ""),
@@ -199,12 +211,14 @@ mod tests {
         let trees: Vec<&Dict> = layers.iter().map(|layer| &layer.tree).collect();
         let expected = [
             nested(&["concurrency"], Value::from(5)),
+            nested(&["defaults", "catch_up"], Value::from(false)),
             nested(&["defaults", "concurrency"], Value::from("10%")),
+            nested(&["defaults", "new_nodes"], Value::from("no")),
             nested(&["defaults", "pull_secrets"], Value::from(vec!["a", "b"])),
             nested(&["namespace"], Value::from("1234")),
         ];
         assert_eq!(trees, expected.iter().collect::<Vec<_>>());
-        assert_eq!(layers[3].name, "environment variable QUAYCTL_NAMESPACE");
+        assert_eq!(layers[5].name, "environment variable QUAYCTL_NAMESPACE");
         assert_eq!(warnings, []);
     }
 

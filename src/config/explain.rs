@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use figment::value::{Dict, Value};
+use serde_json::json;
 
 use super::file::{Path, Target};
 use super::provenance::Provenance;
@@ -48,6 +49,12 @@ impl Provenance {
                 continue;
             }
             lines.push(self.line(key, &[own.key(key), defaults.key(key)], default));
+        }
+        if let Some(taint) = &group.remove_taint {
+            // It stands nowhere, and yet the plan and the Jobs have it.
+            let toleration = json!({"key": taint.key, "operator": "Exists", "effect": taint.effect.as_str()});
+            let text = format!("tolerations += [{toleration}]");
+            lines.push(Line { text, origin: "implied by remove_taint".to_owned() });
         }
         let template = Path::default().key("templates").key(group.template.as_str());
         for key in group.values.keys() {

@@ -170,6 +170,17 @@ impl<'a> Table<'a> {
         string(value, &path, findings).map(|text| (text, path))
     }
 
+    pub fn boolean(&mut self, key: &'static str, findings: &mut Findings) -> Option<bool> {
+        let (value, path) = self.take(key)?;
+        match value {
+            Value::Bool(_, value) => Some(*value),
+            other => {
+                findings.wrong_type(&path, "true or false", other);
+                None
+            }
+        }
+    }
+
     /// The strings of a list, each with its path; those that are none are noted and left out.
     pub fn strings(
         &mut self,

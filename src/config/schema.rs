@@ -65,6 +65,21 @@ struct Defaults {
     carrier_image: Option<String>,
     /// As a group's `time_zone`.
     time_zone: Option<String>,
+    /// As a group's `overlap`.
+    overlap: Option<Overlap>,
+    /// As a group's `catch_up`.
+    catch_up: Option<bool>,
+    /// As a group's `catch_up_limit`.
+    catch_up_limit: Option<Duration>,
+    /// As a group's `run_on_change`.
+    run_on_change: Option<bool>,
+    /// As a group's `new_nodes`.
+    new_nodes: Option<bool>,
+    /// As a group's `ready_label`.
+    ready_label: Option<bool>,
+    /// As a group's `remove_taint`.
+    #[schemars(regex(pattern = r"^[^:=\s]+:(NoSchedule|PreferNoSchedule|NoExecute)$"))]
+    remove_taint: Option<String>,
     /// Below the template's own values and the group's.
     values: Option<BTreeMap<String, Value>>,
 }
@@ -108,6 +123,26 @@ struct Group {
     schedule: Option<String>,
     /// The zone of `schedule`, a name of the IANA database. Default: `Etc/UTC`.
     time_zone: Option<String>,
+    /// What `serve` does when a run is due and the group's last one is still going: `skip` leaves it out,
+    /// `wait` begins it afterwards. Default: `skip`.
+    overlap: Option<Overlap>,
+    /// Whether `serve` makes up for the latest run that fell due while it was down. Default: `true`.
+    catch_up: Option<bool>,
+    /// How late such a run may still begin. 1s to 168h. Default: `1h`. Jobs tell whether a run was done,
+    /// so more than `keep_jobs` may repeat one.
+    catch_up_limit: Option<Duration>,
+    /// Whether `serve` runs the group at once when its images, template or values change. Default: `true`.
+    run_on_change: Option<bool>,
+    /// Whether `serve` gives the images to nodes that join, turn Ready, are uncordoned or gain a matching
+    /// label between runs. Default: `true`.
+    new_nodes: Option<bool>,
+    /// Whether `serve` labels a node that has all images with `quayctl-controller/NAME`, the group's name,
+    /// and the first 16 digits of the group's content. Needs the right to patch nodes. Default: `false`.
+    ready_label: Option<bool>,
+    /// A startup taint, `KEY:EFFECT` with any value, that `serve` removes from a node that has all images.
+    /// The group tolerates it. Needs the right to patch nodes.
+    #[schemars(regex(pattern = r"^[^:=\s]+:(NoSchedule|PreferNoSchedule|NoExecute)$"))]
+    remove_taint: Option<String>,
     /// A free table, handed to the template as `values`.
     values: Option<BTreeMap<String, Value>>,
 }
@@ -138,6 +173,13 @@ enum TaintEffect {
     NoSchedule,
     PreferNoSchedule,
     NoExecute,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Overlap {
+    Skip,
+    Wait,
 }
 
 #[derive(JsonSchema)]

@@ -7,12 +7,13 @@ use figment::value::{Num, Value};
 use super::duration::{go_duration, parse_seconds};
 use super::file::{Findings, Path, Table, Target, closest, date, described};
 use super::schedule::{self, ScheduleError};
+use super::serving::ServeSettings;
 use super::template::{BUILT_IN_NAMES, TemplateName};
 use super::validate::{at_least_one, label};
 use super::{ImageRef, Limit, NodeSelector, PullPolicy, Schedule, Toleration, name, toleration};
 
 /// What a group's keys mean where nobody sets them, in words.
-pub const DEFAULTS: [(&str, &str); 13] = [
+pub const DEFAULTS: [(&str, &str); 20] = [
     ("node_selector", "every node"),
     ("tolerations", "[]"),
     ("concurrency", "the top-level one"),
@@ -25,6 +26,13 @@ pub const DEFAULTS: [(&str, &str); 13] = [
     ("keep_jobs", "\"1h\""),
     ("carrier_image", "\"registry.k8s.io/pause:3.10.1\" for image-volume, none for helper"),
     ("time_zone", "\"Etc/UTC\""),
+    ("overlap", "\"skip\""),
+    ("catch_up", "true"),
+    ("catch_up_limit", "\"1h\""),
+    ("run_on_change", "true"),
+    ("new_nodes", "true"),
+    ("ready_label", "false"),
+    ("remove_taint", "none"),
     ("values", "{}"),
 ];
 
@@ -57,6 +65,7 @@ pub struct Settings {
     /// Also where it is wrong: then it is not missing as well.
     pub carrier_image_is_set: bool,
     pub time_zone: Option<String>,
+    pub serve: ServeSettings,
     pub values: Option<BTreeMap<String, serde_json::Value>>,
 }
 
@@ -94,6 +103,7 @@ impl Settings {
             carrier_image: table.string("carrier_image", findings).and_then(|(t, p)| image(t, &p, findings)),
             carrier_image_is_set: table.take("carrier_image").is_some(),
             time_zone: table.string("time_zone", findings).and_then(|(t, p)| time_zone(t, &p, findings)),
+            serve: ServeSettings::read(table, findings),
             values: table.table("values", findings).map(|table| values(&table, findings)),
         }
     }
@@ -115,6 +125,7 @@ impl Settings {
             carrier_image,
             carrier_image_is_set,
             time_zone,
+            serve,
             values,
         } = self;
         let below = defaults.clone();
@@ -132,6 +143,7 @@ impl Settings {
             carrier_image: carrier_image.or(below.carrier_image),
             carrier_image_is_set: carrier_image_is_set || below.carrier_image_is_set,
             time_zone: time_zone.or(below.time_zone),
+            serve: serve.over(&below.serve),
             values,
         }
     }

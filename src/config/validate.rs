@@ -7,6 +7,7 @@ use figment::value::{Dict, Value};
 use serde_json::json;
 
 use super::file::{Findings, Path, Table, described, integer};
+use super::serving::ServeSettings;
 use super::settings::Settings;
 use super::template::{BUILT_IN_NAMES, TemplateName};
 use super::{Config, Group, ImageRef, PullPolicy, Templates, name, sha256_hex};
@@ -223,6 +224,7 @@ fn group(
         carrier_image,
         carrier_image_is_set,
         time_zone,
+        serve,
         values,
     } = settings.over(defaults);
     let (template, template_path) = template.unwrap_or((TemplateName::Auto, path.key("template")));
@@ -240,11 +242,18 @@ fn group(
     let mut all_values = defaults.values.clone().unwrap_or_default();
     all_values.extend(of_template.map(|table| table.values.clone()).unwrap_or_default());
     all_values.extend(values.unwrap_or_default());
+    let tolerations = tolerations.unwrap_or_default();
+    let catch_up_limit_seconds = serve.catch_up_limit_or_default();
+    let ServeSettings { overlap, catch_up, run_on_change, new_nodes, ready_label, remove_taint, .. } = serve;
     Some(Group {
         name: name?,
         images,
         node_selector: node_selector.unwrap_or_default(),
-        tolerations: tolerations.unwrap_or_default(),
+        // The taint is still there when the Job is to run.
+        tolerations: match &remove_taint {
+            Some(taint) => taint.tolerated_by(tolerations),
+            None => tolerations,
+        },
         concurrency,
         deadline_seconds: deadline_seconds.unwrap_or(DEFAULT_DEADLINE_SECONDS),
         namespace,
@@ -256,6 +265,13 @@ fn group(
         carrier_image,
         schedule,
         time_zone: time_zone.unwrap_or_else(|| "Etc/UTC".to_owned()),
+        overlap: overlap.unwrap_or_default(),
+        catch_up: catch_up.unwrap_or(true),
+        catch_up_limit_seconds,
+        run_on_change: run_on_change.unwrap_or(true),
+        new_nodes: new_nodes.unwrap_or(true),
+        ready_label: ready_label.unwrap_or(false),
+        remove_taint,
         values: all_values,
     })
 }
@@ -360,6 +376,13 @@ fn group_json(group: &Group) -> serde_json::Value {
         carrier_image,
         schedule,
         time_zone,
+        overlap,
+        catch_up,
+        catch_up_limit_seconds,
+        run_on_change,
+        new_nodes,
+        ready_label,
+        remove_taint,
         values,
     } = group;
     let tolerations: Vec<_> = tolerations
@@ -387,6 +410,13 @@ fn group_json(group: &Group) -> serde_json::Value {
         "carrier_image": carrier_image.as_ref().map(ToString::to_string),
         "schedule": schedule.as_ref().map(ToString::to_string),
         "time_zone": time_zone,
+        "overlap": overlap.as_str(),
+        "catch_up": catch_up,
+        "catch_up_limit": catch_up_limit_seconds,
+        "run_on_change": run_on_change,
+        "new_nodes": new_nodes,
+        "ready_label": ready_label,
+        "remove_taint": remove_taint.as_ref().map(ToString::to_string),
         "values": values,
     })
 }

@@ -35,6 +35,13 @@ pub fn group(name: &str) -> Group {
         carrier_image: None,
         schedule: None,
         time_zone: "Etc/UTC".into(),
+        overlap: Overlap::Skip,
+        catch_up: true,
+        catch_up_limit_seconds: 3600,
+        run_on_change: true,
+        new_nodes: true,
+        ready_label: false,
+        remove_taint: None,
         values: BTreeMap::new(),
     }
 }
@@ -175,12 +182,15 @@ fn content_follows_the_bytes_and_not_the_way_they_are_scheduled() {
         plan_of(group, vec![ready_node("n")]).jobs[0].content.clone()
     };
     let base = content(|_| {});
-    let same: [fn(&mut Group); 5] = [
+    let same: [fn(&mut Group); 8] = [
         |g| g.deadline_seconds = 1,
         |g| g.keep_jobs_seconds = 60,
         |g| g.concurrency = Some(Limit::Percent(10)),
         |g| g.tolerations = vec![toleration(None, TolerationOperator::Exists, None)],
         |g| g.name = "other".into(),
+        |g| (g.overlap, g.catch_up, g.catch_up_limit_seconds) = (Overlap::Wait, false, 1),
+        |g| (g.run_on_change, g.new_nodes, g.ready_label) = (false, false, true),
+        |g| g.remove_taint = Some(RemovedTaint { key: "starting".into(), effect: TaintEffect::NoSchedule }),
     ];
     for change in same {
         assert_eq!(content(change), base);

@@ -42,6 +42,13 @@ pub(super) fn context(job: &PlannedJob, carrier_image: &str) -> Value {
         carrier_image: _,
         schedule: _,
         time_zone: _,
+        overlap: _,
+        catch_up: _,
+        catch_up_limit_seconds: _,
+        run_on_change: _,
+        new_nodes: _,
+        ready_label: _,
+        remove_taint: _,
         values,
     } = &*job.group;
     json!({

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::{
-    Group, ImageRef, NodeSelector, PullPolicy, TaintEffect, Template, TemplateName, Toleration,
+    Group, ImageRef, NodeSelector, Overlap, PullPolicy, TaintEffect, Template, TemplateName, Toleration,
     TolerationOperator,
 };
 use crate::plan::{Node, RunId, RunIdentity};
@@ -42,6 +42,13 @@ fn group(images: &[&str], template: TemplateName) -> Group {
         carrier_image: Some(ImageRef::parse("registry.example.com/quayctl:1").unwrap()),
         schedule: None,
         time_zone: "Etc/UTC".into(),
+        overlap: Overlap::Skip,
+        catch_up: true,
+        catch_up_limit_seconds: 3600,
+        run_on_change: true,
+        new_nodes: true,
+        ready_label: false,
+        remove_taint: None,
         values: BTreeMap::new(),
     }
 }

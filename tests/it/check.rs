@@ -98,6 +98,8 @@ fn explain_says_where_each_value_comes_from() {
         images = [\"nginx:1.29\"]\n\
         template = \"mine\"\n\
         values = { high = 3 }\n\
+        overlap = \"wait\"\n\
+        remove_taint = \"a:NoSchedule\"\n\
         [templates.mine]\n\
         file = \"mine.yaml.hbs\"\n\
         values = { high = 2, middle = 2 }\n";
@@ -119,8 +121,15 @@ fn explain_says_where_each_value_comes_from() {
         ("pull_policy = \"IfNotPresent\"", "built-in default"),
         ("keep_jobs = \"1h\"", "built-in default"),
         ("carrier_image = \"c:1\"", "environment variable QUAYCTL_CARRIER_IMAGE"),
+        ("overlap = \"wait\"", "quayctl.toml:10:11"),
+        ("catch_up = true", "built-in default"),
+        ("remove_taint = \"a:NoSchedule\"", "quayctl.toml:11:16"),
+        (
+            "tolerations += [{\"effect\":\"NoSchedule\",\"key\":\"a\",\"operator\":\"Exists\"}]",
+            "implied by remove_taint",
+        ),
         ("values.low = 1", "quayctl.toml:4:18"),
-        ("values.middle = 2", "quayctl.toml:12:31"),
+        ("values.middle = 2", "quayctl.toml:14:31"),
         ("values.high = 3", "quayctl.toml:9:19"),
     ] {
         assert_eq!(lines.get(value), Some(&origin), "{value}\n{}", explained.stdout);

@@ -113,6 +113,7 @@ impl Cluster {
         let api = Api::<K>::namespaced(self.client.clone(), namespace);
         // Without a backoff a failing list is repeated as fast as the server can refuse it.
         let events = watcher(api, config.timeout(WATCH_SECONDS)).default_backoff();
+        let events = self.traffic.count_restarts(events);
         let (server, namespace) = (self.server.clone(), namespace.to_owned());
         notices(events, number, seen, move |error| trouble(&server, K::RESOURCE, &namespace, &error)).boxed()
     }

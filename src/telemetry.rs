@@ -1,5 +1,5 @@
 //! What the process tells about itself: log lines to stderr (data goes to stdout and is not logged), and
-//! for `serve` metrics.
+//! for `serve` metrics and what probes ask.
 #![expect(clippy::disallowed_methods, reason = "each line carries its time")]
 
 use std::io::{self, IsTerminal};
@@ -10,11 +10,14 @@ use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::cli::{Color, GlobalArgs, LogFormat};
 
+mod connections;
+mod endpoints;
 mod exposition;
 mod metrics;
 mod process;
 mod series;
 
+pub use endpoints::{Health, serve_endpoints};
 pub use metrics::{CONTENT_TYPE, Metrics};
 
 /// Sets up logging for the whole process; a second call changes nothing.

@@ -24,4 +24,4 @@ pub mod plan;
 mod progress;
 pub mod render;
 pub mod report;
-mod telemetry;
+pub mod telemetry;

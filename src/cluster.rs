@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use kube::Client;
 
+pub use announce::{Announcement, Announcer, OwnPod};
 pub use apply::{ApplyError, Mode};
 pub use ask::Permission;
 pub use connect::{ConnectOptions, default_namespace};
@@ -21,6 +22,7 @@ pub use wait::{
 };
 pub use watch::{JobKey, Watches};
 
+mod announce;
 mod apply;
 mod ask;
 mod connect;

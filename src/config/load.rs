@@ -367,3 +367,10 @@ fn counted(problems: usize) -> String {
         many => format!("{many} problems"),
     }
 }
+
+/// Name, namespace and uid of the pod that we run in, where the downward API tells: `POD_NAME`,
+/// `POD_NAMESPACE`, `POD_UID`.
+pub fn own_pod(environment: &BTreeMap<String, String>) -> Option<(String, String, Option<String>)> {
+    let value = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
+    Some((value("POD_NAME")?, value("POD_NAMESPACE")?, value("POD_UID")))
+}

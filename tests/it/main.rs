@@ -2,6 +2,7 @@
 //!
 //! * `cases`: golden folders below `tests/cases`, through the built binary.
 //! * `cli`: exit codes, help, what goes where.
+//! * `announce`: events on our own pod.
 //! * `api`: exact wire behaviour, against a scripted API server.
 //! * `adoption`, `limits`: a run's identity and bounds, on the real control plane.
 //! * `check`: what `check` says, with and without a cluster, and what editors and shells get.
@@ -21,6 +22,7 @@
 )]
 
 mod adoption;
+mod announce;
 mod api;
 mod cases;
 mod check;

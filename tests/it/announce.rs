@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use quayctl_controller::cluster::{Announcement, Cluster, ConnectOptions, OwnPod};
 use quayctl_controller::config::load::own_pod;
+use quayctl_controller::telemetry::Metrics;
 use serde_json::{Value, json};
 
 use crate::support::bed::{Bed, shared};
@@ -92,10 +93,23 @@ async fn runs_and_reloads_are_told_on_the_pod() {
     assert_eq!(told, expected, "{found:#?}");
     let finished = found.iter().find(|event| event["reason"] == "RunFinished").unwrap();
     assert_eq!(finished["message"], "group logging, run r1: 50 nodes succeeded");
-    let requests = cluster.traffic().requests();
-    let sent =
-        |verb| requests.iter().find(|(kind, _)| (kind.verb, kind.resource) == (verb, "events")).unwrap().1;
-    assert_eq!((sent("create"), sent("patch")), (4, 1));
+    // And the requests are in a scrape, once their answers are here.
+    let metrics = Metrics::new(cluster.traffic());
+    let answered = || cluster.traffic().requests().iter().map(|(_, count)| count).sum::<u64>() == 6;
+    for _ in 0..100 {
+        if answered() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let scrape = metrics.encode();
+    for line in [
+        "quayctl_api_requests_total{verb=\"create\",resource=\"events\",code=\"201\"} 4\n",
+        "quayctl_api_requests_total{verb=\"get\",resource=\"version\",code=\"200\"} 1\n",
+        "quayctl_api_requests_total{verb=\"patch\",resource=\"events\",code=\"200\"} 1\n",
+    ] {
+        assert!(scrape.contains(line), "{line}is not in\n{scrape}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //! * `deploy`: the rights that `deploy/` gives. `eligibility`: which nodes get a Job.
 //! * `faults`: what a run does while parts of the cluster die, hang or vanish.
 //! * `interface`: the old interface, plans and dry runs. `regressions`: the defects of 2017.
+//! * `monitoring`: `/metrics`, the alerts and the dashboard.
 //! * `oracles`: what we read means what it means to those who read it elsewhere.
 //! * `shipped`: what the repository ships agrees with the code and with itself.
 #![allow(
@@ -33,6 +34,7 @@ mod eligibility;
 mod faults;
 mod interface;
 mod limits;
+mod monitoring;
 mod oracles;
 mod regressions;
 mod shipped;

@@ -18,6 +18,7 @@ mod duration;
 mod environment;
 mod explain;
 mod file;
+mod folder;
 mod image_ref;
 pub mod load;
 mod locate;

@@ -6,7 +6,7 @@
 //! one. Who goes by paths may read the config of one version and a template of the next; who holds a
 //! handle of the version's folder reads on in that one, or finds it gone.
 //!
-//! May touch the file system, to read.
+//! May touch the file system, to read. Never waits for a change: that is `watch`'s work.
 #![expect(clippy::disallowed_methods, reason = "this file opens what config::load reads")]
 
 use std::fs::File;
@@ -78,6 +78,11 @@ impl Reading {
         self.failed |= read.is_err();
         read.map(|_| bytes)
     }
+}
+
+/// Whether `path` can be read only once, as a pipe.
+pub fn is_stream(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 /// One version of a folder.
@@ -157,13 +162,13 @@ fn directory(path: &Path) -> rustix::io::Result<OwnedFd> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use std::fs;
 
     /// Writes a new version as the kubelet does: a folder of its own, a link turned to it by a rename,
     /// links for new files, and the version before removed.
-    fn swap(mount: &Path, files: &[(&str, &str)]) {
+    pub fn swap(mount: &Path, files: &[(&str, &str)]) {
         use std::sync::atomic::{AtomicUsize, Ordering};
         static VERSIONS: AtomicUsize = AtomicUsize::new(0);
         let version = format!("..2026_11_25_04_00_00.{}", VERSIONS.fetch_add(1, Ordering::Relaxed));

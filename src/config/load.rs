@@ -126,7 +126,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
 }
 
 /// The same, with the fingerprint also of a state that is refused.
-fn load_state(sources: &Sources) -> (String, Result<Loaded, LoadError>) {
+pub(super) fn load_state(sources: &Sources) -> (String, Result<Loaded, LoadError>) {
     let mut tries = 1;
     loop {
         let mut reading = Reading::default();
@@ -191,7 +191,7 @@ fn load_once(sources: &Sources, reading: &mut Reading) -> Result<Loaded, LoadErr
 }
 
 /// Where the config may be; the first that is there counts.
-fn candidates(named: Option<&FsPath>) -> Vec<&FsPath> {
+pub(super) fn candidates(named: Option<&FsPath>) -> Vec<&FsPath> {
     match named {
         Some(path) => vec![path],
         None => DEFAULT_PATHS.iter().map(FsPath::new).collect(),

@@ -7,29 +7,35 @@
 //! one taint of a node.
 #![expect(clippy::disallowed_types, reason = "this is the room")]
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use kube::Client;
 
+pub use announce::{Announcement, Announcer, OwnPod};
 pub use apply::{ApplyError, Mode};
 pub use ask::Permission;
 pub use connect::{ConnectOptions, default_namespace};
 pub use election::Election;
 pub use error::ClusterError;
 pub use gate::GateError;
-pub use wait::{JobResults, RunEnd, RunInputs, Step};
+pub use node_watch::{NodeSeen, NodeWatch};
+pub use traffic::{RequestKind, Traffic};
+pub use wait::{
+    Batch, FinishedBatch, JobResults, Render, RunEnd, RunInputs, Runner, RunnerInputs, Step, Trouble,
+};
 pub use watch::{JobKey, Watches};
 
+mod announce;
 mod apply;
 mod ask;
 mod connect;
 mod election;
 mod error;
 mod gate;
+mod node_watch;
 mod nodes;
 mod retry;
+mod traffic;
 mod wait;
 mod watch;
 mod wire;
@@ -49,5 +55,17 @@ pub struct Cluster {
     pub server: String,
     /// `v1.37.2`.
     pub version: String,
-    throttled: Arc<AtomicU64>,
+    traffic: Traffic,
+}
+
+impl Cluster {
+    /// What has gone over the wire so far; the clone goes on counting.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.clone()
+    }
+
+    /// How often the API server has asked us to slow down.
+    pub fn throttled(&self) -> u64 {
+        self.traffic.throttled()
+    }
 }

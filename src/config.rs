@@ -1,8 +1,8 @@
 //! What one TOML file, the environment and the flags ask for, checked.
 //!
 //! [`Config`] is valid by construction: whoever holds one need not check any of its fields again.
-//! Only [`load`] touches the world (the file, its templates, the environment). This room imports
-//! nothing else of ours.
+//! Only [`load`] touches the world (the file, its templates, the environment), and [`watch`] notices when
+//! that has changed. This room imports nothing else of ours.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -18,6 +18,7 @@ mod duration;
 mod environment;
 mod explain;
 mod file;
+mod folder;
 mod image_ref;
 pub mod load;
 mod locate;
@@ -32,6 +33,7 @@ mod settings;
 mod template;
 mod toleration;
 mod validate;
+pub mod watch;
 
 /// A config that is ready to be planned from.
 ///

@@ -12,6 +12,7 @@
 //! * [`config`], [`plan`], [`render`], [`outcome`] and [`report`] are pure but for `config::load`:
 //!   no client, no clock, no files. Facts go in, values come out.
 //! * [`cluster`] is the only room that names `kube::Client`.
+//! * [`telemetry`] is what the process tells about itself: log lines, metrics, what probes ask.
 //! * [`commands`] are tables of contents: they call the rooms in order, print what those return
 //!   and map errors to exit codes. Nothing imports them.
 
@@ -24,4 +25,4 @@ pub mod plan;
 mod progress;
 pub mod render;
 pub mod report;
-mod telemetry;
+pub mod telemetry;

@@ -8,11 +8,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use node::{Node, Taint};
+pub use agenda::{Agenda, Cause, Due, Trace, Turns};
+pub use arrivals::Arrivals;
+pub use node::{ListedNode, Node, Taint};
 pub use queue::{JobIndex, Queue};
 
 use crate::config::{Config, Group, Limit, TemplateName, go_duration, sha256_hex};
 
+mod agenda;
+mod arrivals;
 mod content;
 mod eligibility;
 mod name;
@@ -100,12 +104,12 @@ pub struct RunId(String);
 
 /// Plans `config`'s groups over `nodes`.
 pub fn plan(config: &Config, nodes: Vec<Node>, identity: RunIdentity) -> Plan {
-    let nodes: Vec<Listed> = nodes.into_iter().map(Listed::new).collect();
+    let nodes: Vec<KnownNode> = nodes.into_iter().map(KnownNode::new).collect();
     let identity = Arc::new(identity);
     let groups: Vec<PlannedGroup> = config
         .groups
         .iter()
-        .map(|group| plan_group(config, Arc::new(group.clone()), &nodes, &identity))
+        .map(|group| plan_group(config, Arc::new(group.clone()), nodes.iter(), &identity))
         .collect();
     let run_deadline_seconds = match config.run_deadline_seconds {
         Some(seconds) => seconds.into(),
@@ -114,9 +118,24 @@ pub fn plan(config: &Config, nodes: Vec<Node>, identity: RunIdentity) -> Plan {
     Plan { identity, run_deadline_seconds, groups }
 }
 
+/// What `group` of `config` puts on a node, as 64 hex digits.
+pub fn content_of(config: &Config, group: &Group) -> String {
+    content::content(group, &config.templates)
+}
+
+/// Plans one group over the nodes of a process that stays.
+pub fn plan_one<'n>(
+    config: &Config,
+    group: &Arc<Group>,
+    nodes: impl Iterator<Item = &'n KnownNode>,
+    identity: &Arc<RunIdentity>,
+) -> PlannedGroup {
+    plan_group(config, group.clone(), nodes, identity)
+}
+
 impl PlannedGroup {
     /// How long the group takes where each of its Jobs takes as long as it may.
-    fn longest_seconds(&self) -> u64 {
+    pub fn longest_seconds(&self) -> u64 {
         let rounds = self.jobs.len().div_ceil(self.limit) as u64;
         rounds.saturating_mul(self.group.deadline_seconds.into())
     }
@@ -174,6 +193,16 @@ impl RunId {
         RunId(format!("{}-{}", now.strftime("%Y%m%dt%H%M%Sz"), &digits[..4]))
     }
 
+    /// Of a run that is due at `time`, as `20261123t030000z`.
+    pub fn of_time(time: jiff::Timestamp) -> RunId {
+        RunId(time.strftime("%Y%m%dt%H%M%Sz").to_string())
+    }
+
+    /// Of a group without schedule: `c-` and 16 digits of its content.
+    pub fn of_content(content: &str) -> RunId {
+        RunId(format!("c-{}", content.get(..16).unwrap_or(content)))
+    }
+
     /// What `render` prints when no run id was given.
     pub fn render() -> RunId {
         RunId("render".to_owned())
@@ -201,17 +230,17 @@ impl RunId {
     }
 }
 
-fn plan_group(
+fn plan_group<'n>(
     config: &Config,
     group: Arc<Group>,
-    nodes: &[Listed],
+    nodes: impl Iterator<Item = &'n KnownNode>,
     identity: &Arc<RunIdentity>,
 ) -> PlannedGroup {
     let content: Arc<str> = content::content(&group, &config.templates).into();
     let namespace = group.namespace.as_ref().unwrap_or(&identity.namespace);
     let mut jobs = Vec::new();
     let mut skipped = Vec::new();
-    let selected = nodes.iter().filter(|node| group.node_selector.matches(&node.whole.labels));
+    let selected = nodes.filter(|node| group.node_selector.matches(&node.whole.labels));
     for node in selected.map(|node| node.for_template(&group.template)) {
         match eligibility::skip_reason(&group, node) {
             Some((reason, message)) => {
@@ -234,13 +263,14 @@ fn plan_group(
 
 /// A node as listed, and without its labels: of a node's 6 KB in memory they are 5, and once a group
 /// has selected by them only templates of a user's own read them.
-struct Listed {
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownNode {
     whole: Arc<Node>,
     bare: Arc<Node>,
 }
 
-impl Listed {
-    fn new(node: Node) -> Listed {
+impl KnownNode {
+    pub fn new(node: Node) -> KnownNode {
         let labels = BTreeMap::new();
         let bare = Node {
             name: node.name.clone(),
@@ -253,7 +283,18 @@ impl Listed {
             container_runtime: node.container_runtime.clone(),
             ..node
         };
-        Listed { whole: Arc::new(node), bare: Arc::new(bare) }
+        KnownNode { whole: Arc::new(node), bare: Arc::new(bare) }
+    }
+
+    /// With its labels.
+    pub fn whole(&self) -> &Arc<Node> {
+        &self.whole
+    }
+
+    /// Whether `group` selects the node, and the node can take its Job.
+    pub fn is_for(&self, group: &Group) -> bool {
+        group.node_selector.matches(&self.whole.labels)
+            && eligibility::skip_reason(group, &self.whole).is_none()
     }
 
     fn for_template(&self, template: &TemplateName) -> &Arc<Node> {

@@ -1,4 +1,5 @@
-//! Log lines, to stderr. Data goes to stdout and is not logged.
+//! What the process tells about itself: log lines to stderr (data goes to stdout and is not logged), and
+//! for `serve` metrics and what probes ask.
 #![expect(clippy::disallowed_methods, reason = "each line carries its time")]
 
 use std::io::{self, IsTerminal};
@@ -8,6 +9,16 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::cli::{Color, GlobalArgs, LogFormat};
+
+mod connections;
+mod endpoints;
+mod exposition;
+mod metrics;
+mod process;
+mod series;
+
+pub use endpoints::{Health, serve_endpoints};
+pub use metrics::{CONTENT_TYPE, Metrics};
 
 /// Sets up logging for the whole process; a second call changes nothing.
 pub fn init(args: &GlobalArgs) -> Result<(), String> {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Says what is missing on this machine and how to get it, before anything long begins.
-# Usage: prerequisites.sh [rust] [go] [image]
+# Usage: prerequisites.sh [rust] [go] [image] [monitoring]
 set -euo pipefail
 
 missing=()
@@ -34,6 +34,16 @@ for what in "${@:-rust go}"; do
                 [[ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]] ||
                     missing+=("Rust's libraries for static programs: rustup target add $target")
             fi
+            ;;
+        monitoring)
+            need promtool "apt-get install --no-install-recommends prometheus, or brew install prometheus"
+            # The distribution's package is for the distribution's Python, which need not be the first.
+            reads=no
+            for python in python3 /usr/bin/python3; do
+                "$python" -c 'import prometheus_client.openmetrics.parser' 2>/dev/null && reads=yes
+            done
+            [[ "$reads" == yes ]] ||
+                missing+=("Python's prometheus_client: apt-get install python3-prometheus-client, or pip install prometheus-client")
             ;;
         esac
     done

@@ -1,16 +1,17 @@
 //! Finds the cluster and makes sure that it answers.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::USER_AGENT;
+use kube::Config;
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use tokio::time::timeout;
 
 use super::error::{Access, describe};
+use super::traffic::Traffic;
 use super::{Cluster, ClusterError};
 
 /// A TCP connect over a bad link takes one or two retransmissions (1 s, 3 s); past that it is down.
@@ -45,8 +46,11 @@ impl Cluster {
 
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let default_namespace = config.default_namespace.clone();
-        let client = Client::try_from(config)
-            .map_err(|e| ClusterError::Kubeconfig(format!("cannot use the kubeconfig: {}", describe(&e))))?;
+        let traffic = Traffic::default();
+        let client = ClientBuilder::try_from(config)
+            .map_err(|e| ClusterError::Kubeconfig(format!("cannot use the kubeconfig: {}", describe(&e))))?
+            .with_layer(&traffic)
+            .build();
         let version = match timeout(FIRST_ANSWER_TIMEOUT, client.apiserver_version()).await {
             Ok(Ok(info)) => info.git_version,
             Ok(Err(error)) => {
@@ -59,7 +63,7 @@ impl Cluster {
             }
         };
         tracing::debug!(server, version, "connected");
-        Ok(Cluster { client, default_namespace, server, version, throttled: Arc::default() })
+        Ok(Cluster { client, default_namespace, server, version, traffic })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::plan::Node;
 
 /// A page of nodes with 50 images each is some 4 MB on the wire, and decoding it took 7 MB more
 /// (measured; 15 MB at kubectl's 500). 5,000 nodes are 20 requests.
-const PAGE_SIZE: u32 = 250;
+pub const PAGE_SIZE: u32 = 250;
 /// A list whose pages expire this often is longer than the cluster keeps its history.
 const RESTARTS_MAX: u32 = 3;
 

@@ -2,7 +2,6 @@
 //! connection, a full queue.
 #![expect(clippy::disallowed_methods, reason = "patience is kept by the clock")]
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kube::core::Status;
@@ -33,22 +32,15 @@ impl Cluster {
                 Ok(Err(error)) => error,
                 Err(_) => no_answer(limit),
             };
-            if api_status(&error).is_some_and(|status| status.code == 429) {
-                self.throttled.fetch_add(1, Ordering::Relaxed);
-            }
             let wait = asked_to_wait(&error).unwrap_or(pause);
             if !passes(&error) || Instant::now() + wait >= until {
                 return Err(error);
             }
             tracing::debug!(%error, ?wait, "call failed, trying again");
+            self.traffic.retried();
             sleep(wait).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-    }
-
-    /// How often the API server has asked us to slow down.
-    pub fn throttled(&self) -> u64 {
-        self.throttled.load(Ordering::Relaxed)
     }
 }
 

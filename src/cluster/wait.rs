@@ -26,10 +26,15 @@ use crate::outcome::{
 use crate::plan::{JobIndex, Plan, PlannedJob, Queue};
 use crate::render::Manifest;
 
+use batch::Batches;
 use flight::{Due, Flight, Look};
 
+pub use batch::{Batch, FinishedBatch, Render};
+
+mod batch;
 mod earlier;
 mod ending;
+mod feed;
 mod flight;
 mod look;
 mod witness;
@@ -62,25 +67,26 @@ pub enum Step<'a> {
     Finished(&'a PlannedJob, &'a JobOutcome),
 }
 
-/// What a run needs beside the plan.
+/// What one pass needs.
 #[expect(missing_debug_implementations, reason = "it holds closures")]
 pub struct RunInputs<'a> {
-    pub plan: &'a Plan,
+    pub plan: Plan,
     /// Nodes with a live Job at the same time, over all groups.
     pub concurrency: usize,
     /// When the run ends, done or not.
     pub deadline: Instant,
     /// End live Jobs of earlier runs that have other content, instead of waiting for them.
     pub replace: bool,
-    pub render: &'a dyn Fn(&PlannedJob) -> Result<Manifest, Failure>,
+    pub render: Render<'a>,
     /// Cancelled: create nothing more and report what is known.
     pub stop: CancellationToken,
-    pub on_step: &'a mut dyn FnMut(Step<'_>),
+    pub on_step: Box<dyn FnMut(Step<'_>) + 'a>,
 }
 
 /// How a run ended.
 #[derive(Debug)]
 pub struct RunEnd {
+    pub plan: Plan,
     /// One for every planned Job.
     pub results: JobResults,
     /// Jobs that the API server has of us, adopted ones included.
@@ -94,24 +100,31 @@ pub struct RunEnd {
 impl Cluster {
     /// Runs the whole plan.
     pub async fn apply_and_wait<'a>(&'a self, mut watches: Watches, inputs: RunInputs<'a>) -> RunEnd {
-        let mut run = Run::new(self, inputs);
-        run.take_in(watches.take_listed());
-        let end = run.follow(&mut watches).await;
-        if let End::Deadline = end {
-            run.end_live_jobs();
+        let RunInputs { plan, concurrency, deadline, replace, render, stop, on_step } = inputs;
+        let Plan { identity, run_deadline_seconds, groups } = plan;
+        let mut runner = Runner::new(self, RunnerInputs { concurrency, replace, stop, on_step });
+        for planned in groups {
+            runner.add(Batch::new(planned, render.clone(), None));
         }
-        let (late, answers) = tokio::join!(run.settle_answers(&end), self.answers_at(&end));
+        runner.take_in(watches.take_listed());
+        let end = runner.follow(&mut watches, deadline).await;
+        if let End::Deadline = end {
+            runner.end_live_jobs();
+        }
+        let (late, answers) = tokio::join!(runner.settle_answers(&end, deadline), self.answers_at(&end));
         let error = match end {
             End::Fatal(error) => Some(error),
             End::Done if late.is_some() => late,
-            End::Deadline if !answers || !run.answers.is_empty() => {
+            End::Deadline if !answers || !runner.answers.is_empty() => {
                 let cause = format!("no answer within {} s at the run's deadline", LAST_ANSWERS.as_secs());
                 Some(ClusterError::Unreachable { server: self.server.clone(), cause })
             }
             End::Done | End::Stopped | End::Deadline => None,
         };
-        let finished = std::mem::take(&mut run.finished);
-        RunEnd { created: run.created, finished, results: run.into_results(), error }
+        let (created, finished) = (runner.created, std::mem::take(&mut runner.finished));
+        let (groups, results) = runner.into_batches().into_iter().map(|b| (b.planned, b.results)).unzip();
+        let plan = Plan { identity, run_deadline_seconds, groups };
+        RunEnd { plan, results, created, finished, error }
     }
 }
 
@@ -137,9 +150,33 @@ enum End {
     Fatal(ClusterError),
 }
 
-struct Run<'a> {
+/// An error that waiting does not mend.
+#[derive(Debug)]
+pub struct Trouble {
+    /// The batch that meets it; `None` where all do.
+    pub batch: Option<usize>,
+    pub error: ClusterError,
+}
+
+/// What a [`Runner`] needs beside its batches.
+#[expect(missing_debug_implementations, reason = "it holds a closure")]
+pub struct RunnerInputs<'a> {
+    /// Nodes with a live Job at the same time, over all groups.
+    pub concurrency: usize,
+    /// End live Jobs of earlier runs that have other content, instead of waiting for them.
+    pub replace: bool,
+    /// Cancelled: create nothing more.
+    pub stop: CancellationToken,
+    pub on_step: Box<dyn FnMut(Step<'_>) + 'a>,
+}
+
+/// Starts the Jobs of its batches and follows them. Whoever holds one calls [`Runner::turn`] again and
+/// again, and may add batches in between.
+#[expect(missing_debug_implementations, reason = "it holds closures and a client")]
+pub struct Runner<'a> {
     cluster: &'a Cluster,
-    inputs: RunInputs<'a>,
+    inputs: RunnerInputs<'a>,
+    batches: Batches<'a>,
     queue: Queue,
     /// Planned and adopted Jobs, by where the API server keeps them.
     by_key: HashMap<JobKey, JobIndex>,
@@ -161,6 +198,10 @@ struct Run<'a> {
     throttled: u64,
     created: usize,
     finished: Vec<JobKey>,
+    /// Batches whose Jobs all have a result.
+    over: Vec<usize>,
+    /// What was there at the start has been taken in.
+    settled: bool,
     /// The run's deadline has passed: what is still created is ended at once.
     closing: bool,
     warned: HashSet<String>,
@@ -174,19 +215,14 @@ enum Answer {
     Looked(JobIndex, Result<Option<Failure>, ClusterError>),
 }
 
-impl<'a> Run<'a> {
-    fn new(cluster: &'a Cluster, inputs: RunInputs<'a>) -> Run<'a> {
-        let queue = Queue::new(inputs.plan, inputs.concurrency);
-        let by_key = inputs
-            .plan
-            .indexed_jobs()
-            .map(|(index, job)| ((job.namespace.clone(), job.name.clone()), index))
-            .collect();
-        Run {
+impl<'a> Runner<'a> {
+    pub fn new(cluster: &'a Cluster, inputs: RunnerInputs<'a>) -> Runner<'a> {
+        Runner {
             cluster,
+            queue: Queue::new(inputs.concurrency),
             inputs,
-            queue,
-            by_key,
+            batches: Batches::default(),
+            by_key: HashMap::new(),
             pods: HashMap::new(),
             early: HashMap::new(),
             early_pulls: HashMap::new(),
@@ -200,42 +236,68 @@ impl<'a> Run<'a> {
             throttled: cluster.throttled(),
             created: 0,
             finished: Vec::new(),
+            over: Vec::new(),
+            settled: false,
             closing: false,
             warned: HashSet::new(),
             troubled: false,
         }
     }
 
-    /// The loop.
-    async fn follow(&mut self, watches: &mut Watches) -> End {
+    /// The loop of one pass.
+    async fn follow(&mut self, watches: &mut Watches, deadline: Instant) -> End {
         let stop = self.inputs.stop.clone();
-        let deadline = self.inputs.deadline;
         loop {
             self.start_what_may_start();
-            if self.flights.is_empty() && !self.queue.has_waiting() {
+            // One pass keeps its batches to the end, for the report.
+            self.over.clear();
+            if self.is_idle() {
                 return End::Done;
             }
-            let next_timer = self.next_timer();
             let fatal = tokio::select! {
+                biased;
                 () = stop.cancelled() => return End::Stopped,
                 () = sleep_until(deadline) => return End::Deadline,
-                Some(answer) = self.answers.next() => self.on_answer(answer),
-                seen = watches.next() => self.notice(seen),
-                () = sleep_until(next_timer) => { self.on_timer(); None }
+                fatal = self.turn(watches) => fatal,
             };
-            if let Some(error) = fatal {
+            if let Some(Trouble { error, .. }) = fatal {
                 return End::Fatal(error);
             }
         }
     }
 
+    /// Starts what may start, waits for the next thing to happen, and takes it in. May be dropped at
+    /// any point and called again.
+    ///
+    /// Gives an error that waiting does not mend.
+    pub async fn turn(&mut self, watches: &mut Watches) -> Option<Trouble> {
+        self.start_what_may_start();
+        if !self.over.is_empty() {
+            return None;
+        }
+        let next_timer = self.next_timer();
+        tokio::select! {
+            Some(answer) = self.answers.next() => self.on_answer(answer),
+            seen = watches.next() => self.notice(seen).map(|error| Trouble { batch: None, error }),
+            () = sleep_until(next_timer) => { self.on_timer(); None }
+        }
+    }
+
+    /// Whether no Job is out, nor waits for its turn.
+    pub fn is_idle(&self) -> bool {
+        self.flights.is_empty() && !self.queue.has_waiting()
+    }
+
     fn start_what_may_start(&mut self) {
         while self.posts < self.posts_max {
-            let Some(index) = self.queue.take(self.inputs.plan) else { return };
-            let job = self.inputs.plan.job(index);
+            let batches = &self.batches;
+            let node_of = |index| batches.job(index).map_or("", |job| &job.node.name);
+            let Some(index) = self.queue.take(node_of) else { return };
+            let Some(batch) = self.batches.get(index.group) else { continue };
+            let job = &batch.planned.jobs[index.job];
             let started_at = Timestamp::now();
             (self.inputs.on_step)(Step::Started(job));
-            match (self.inputs.render)(job) {
+            match (batch.render)(job) {
                 Ok(manifest) => self.post(index, manifest, started_at),
                 Err(failure) => {
                     let evidence = Evidence::unseen(job.group.images.len());
@@ -263,7 +325,7 @@ impl<'a> Run<'a> {
         }));
     }
 
-    fn on_answer(&mut self, answer: Answer) -> Option<ClusterError> {
+    fn on_answer(&mut self, answer: Answer) -> Option<Trouble> {
         match answer {
             Answer::Applied(index, applied) => {
                 self.posts -= 1;
@@ -275,7 +337,7 @@ impl<'a> Run<'a> {
                     Err(ApplyError::Cluster(error)) => {
                         let failure = Failure::new(Reason::ApiError, error.to_string());
                         self.conclude(index, Ending::NotCreated(failure));
-                        return Some(error);
+                        return Some(Trouble { batch: Some(index.group), error });
                     }
                 }
             }
@@ -315,14 +377,16 @@ impl<'a> Run<'a> {
         for warning in applied.warnings {
             self.warn_once(format!("the API server warns: {warning}"));
         }
-        let deadline = self.inputs.plan.job(index).group.deadline_seconds;
+        // Its end may have been seen before the answer to its creation, and its batch be over.
+        let Some(batch) = self.batches.get(index.group) else { return };
+        let (deadline, closing) = (batch.planned.group.deadline_seconds, self.closing || batch.closing);
         if let Some(flight) = self.flights.get_mut(&index) {
             flight.created(Instant::now(), deadline);
         }
         if let Some(job) = applied.adopted {
             self.on_job(index, *job);
         }
-        match self.closing {
+        match closing {
             true => self.end_at_run_deadline(index),
             false => self.decide(index),
         }
@@ -371,7 +435,9 @@ impl<'a> Run<'a> {
         match (self.flights.contains_key(&index), self.results.get_mut(&index), seen) {
             (true, _, seen) => self.observe(index, seen),
             (false, Some(result), Seen::Pull(_, pull)) => {
-                witness::add_pull(result, &self.inputs.plan.job(index).group.images, &pull);
+                if let Some(job) = self.batches.job(index) {
+                    witness::add_pull(result, &job.group.images, &pull);
+                }
             }
             (false, Some(_), _) => {}
             (false, None, seen) => self.early.entry(index).or_default().push(seen),
@@ -408,7 +474,8 @@ impl<'a> Run<'a> {
     }
 
     fn on_job(&mut self, index: JobIndex, job: SeenJob) {
-        let references = self.inputs.plan.job(index).group.images.iter().map(ToString::to_string);
+        let Some(planned) = self.batches.job(index) else { return };
+        let references = planned.group.images.iter().map(ToString::to_string);
         let Some(flight) = self.flights.get_mut(&index).filter(|flight| flight.key == job.key) else {
             return;
         };
@@ -459,13 +526,16 @@ impl<'a> Run<'a> {
         for key in self.earlier.due(now) {
             self.release_holder(&key);
         }
+        self.close_batches(now);
     }
 
     fn next_timer(&self) -> Instant {
         // With nothing in flight the loop is about to end; an hour stands for "no timer".
         let far = Instant::now() + Duration::from_secs(3600);
         let flights = self.flights.values().map(Flight::timer).min().unwrap_or(far);
-        flights.min(self.earlier.timer().unwrap_or(far))
+        let open = self.batches.iter().filter(|(_, batch)| !batch.closing);
+        let deadlines = open.filter_map(|(_, batch)| batch.deadline).min().unwrap_or(far);
+        flights.min(self.earlier.timer().unwrap_or(far)).min(deadlines)
     }
 
     fn warn_once(&mut self, text: String) {

@@ -13,6 +13,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::error::Access;
 use super::retry::PATIENCE;
@@ -23,7 +24,7 @@ use crate::render::label::{self, annotation};
 
 /// A half-open connection is noticed after this and 5 s (kube's own margin), well within the
 /// shortest useful deadline; 290 s, kube's default, is as long as our default deadline.
-const WATCH_SECONDS: u32 = 60;
+pub const WATCH_SECONDS: u32 = 60;
 
 /// Namespace and name.
 pub type JobKey = (String, String);
@@ -65,6 +66,8 @@ pub struct SeenJob {
 #[expect(missing_debug_implementations, reason = "it holds streams")]
 pub struct Watches {
     stream: SelectAll<BoxStream<'static, Notice>>,
+    /// By namespace: ends its watches.
+    namespaces: HashMap<String, CancellationToken>,
     /// What the first lists held, oldest first.
     listed: Vec<Seen>,
 }
@@ -80,20 +83,28 @@ impl Cluster {
     /// all of them have delivered what is there now.
     pub async fn watch(&self, namespaces: &[String], instance: &str) -> Result<Watches, ClusterError> {
         let mut stream = SelectAll::new();
+        let mut ends = HashMap::new();
         for namespace in namespaces {
+            let end = CancellationToken::new();
             let ours =
                 format!("{}={},{}={instance}", label::MANAGED_BY, label::MANAGED_BY_VALUE, label::INSTANCE);
             let labelled = watcher::Config::default().labels(&ours);
             let pulls = watcher::Config::default().fields("reason=Pulled,involvedObject.kind=Pod");
             let rejections = watcher::Config::default().fields("reason=FailedCreate,involvedObject.kind=Job");
             let number = stream.len();
-            stream.push(self.watch_kind::<WatchedJob>(namespace, labelled.clone(), seen_job, number));
-            stream.push(self.watch_kind::<WatchedPod>(namespace, labelled, seen_pod, number + 1));
-            stream.push(self.watch_kind::<WatchedEvent>(namespace, pulls, seen_pull, number + 2));
-            stream.push(self.watch_kind::<WatchedEvent>(namespace, rejections, seen_rejection, number + 3));
+            let four = [
+                self.watch_kind::<WatchedJob>(namespace, labelled.clone(), seen_job, number),
+                self.watch_kind::<WatchedPod>(namespace, labelled, seen_pod, number + 1),
+                self.watch_kind::<WatchedEvent>(namespace, pulls, seen_pull, number + 2),
+                self.watch_kind::<WatchedEvent>(namespace, rejections, seen_rejection, number + 3),
+            ];
+            for watch in four {
+                stream.push(watch.take_until(end.clone().cancelled_owned()).boxed());
+            }
+            ends.insert(namespace.clone(), end);
         }
         let missing = stream.len();
-        let mut watches = Watches { listed: Vec::new(), stream };
+        let mut watches = Watches { listed: Vec::new(), stream, namespaces: ends };
         match timeout(PATIENCE, watches.first_lists(missing)).await {
             Ok(first) => first.map(|()| watches),
             Err(_) => {
@@ -113,6 +124,7 @@ impl Cluster {
         let api = Api::<K>::namespaced(self.client.clone(), namespace);
         // Without a backoff a failing list is repeated as fast as the server can refuse it.
         let events = watcher(api, config.timeout(WATCH_SECONDS)).default_backoff();
+        let events = self.traffic.count_restarts(events);
         let (server, namespace) = (self.server.clone(), namespace.to_owned());
         notices(events, number, seen, move |error| trouble(&server, K::RESOURCE, &namespace, &error)).boxed()
     }
@@ -129,6 +141,29 @@ impl Watches {
                 None => std::future::pending().await,
             }
         }
+    }
+
+    /// Follows what `more` follows, too.
+    pub fn join(&mut self, more: Watches) {
+        let Watches { stream, namespaces, listed } = more;
+        self.stream.extend(stream);
+        self.namespaces.extend(namespaces);
+        self.listed.extend(listed);
+    }
+
+    pub fn is_watching(&self, namespace: &str) -> bool {
+        self.namespaces.contains_key(namespace)
+    }
+
+    /// Follows only these namespaces of those that it follows.
+    pub fn keep_only(&mut self, namespaces: &[String]) {
+        self.namespaces.retain(|namespace, end| {
+            let kept = namespaces.contains(namespace);
+            if !kept {
+                end.cancel();
+            }
+            kept
+        });
     }
 
     /// What was there before the first Job of this run.
@@ -291,20 +326,29 @@ fn notices<K: Watched>(
 }
 
 fn trouble(server: &str, resource: &'static str, namespace: &str, error: &watcher::Error) -> Seen {
+    match failure(server, resource, Some(namespace), error) {
+        denied @ (ClusterError::Forbidden { .. } | ClusterError::Unauthorized { .. }) => Seen::Denied(denied),
+        passing => Seen::Trouble(passing),
+    }
+}
+
+/// What a watcher's error says about the cluster.
+pub fn failure(
+    server: &str,
+    resource: &'static str,
+    namespace: Option<&str>,
+    error: &watcher::Error,
+) -> ClusterError {
     let (verb, error) = match error {
         watcher::Error::InitialListFailed(error) => ("list", error),
         watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => ("watch", error),
         // 410 for the most part: the watcher lists again.
         watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => {
             let (server, cause) = (server.to_owned(), error.to_string());
-            return Seen::Trouble(ClusterError::Api { server, what: format!("watch {resource}"), cause });
+            return ClusterError::Api { server, what: format!("watch {resource}"), cause };
         }
     };
-    let access = Access { verb, resource, namespace: Some(namespace) };
-    match ClusterError::from_kube(server, access, error) {
-        denied @ (ClusterError::Forbidden { .. } | ClusterError::Unauthorized { .. }) => Seen::Denied(denied),
-        passing => Seen::Trouble(passing),
-    }
+    ClusterError::from_kube(server, Access { verb, resource, namespace }, error)
 }
 
 #[cfg(test)]

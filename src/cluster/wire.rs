@@ -10,8 +10,10 @@ use k8s_openapi::api::batch::v1::JobStatus;
 use k8s_openapi::api::core::v1::PodStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
-use kube::core::NamespaceResourceScope;
+use kube::core::{ClusterResourceScope, NamespaceResourceScope};
 use serde::Deserialize;
+
+use super::node_watch::WatchedNode;
 
 /// The label by which the Job controller ties a pod to its Job, since Kubernetes 1.27.
 const JOB_NAME: &str = "batch.kubernetes.io/job-name";
@@ -162,10 +164,10 @@ impl From<WireEvent> for WatchedEvent {
 
 /// Lets `kube` list and watch `$ty` as the resource `$plural`.
 macro_rules! watched_resource {
-    ($ty:ty, $kind:literal, $group:literal, $plural:literal) => {
+    ($ty:ty, $scope:ty, $kind:literal, $group:literal, $plural:literal) => {
         impl Resource for $ty {
             type DynamicType = ();
-            type Scope = NamespaceResourceScope;
+            type Scope = $scope;
 
             fn kind(_: &()) -> Cow<'_, str> {
                 $kind.into()
@@ -189,6 +191,7 @@ macro_rules! watched_resource {
     };
 }
 
-watched_resource!(WatchedJob, "Job", "batch", "jobs");
-watched_resource!(WatchedPod, "Pod", "", "pods");
-watched_resource!(WatchedEvent, "Event", "", "events");
+watched_resource!(WatchedJob, NamespaceResourceScope, "Job", "batch", "jobs");
+watched_resource!(WatchedPod, NamespaceResourceScope, "Pod", "", "pods");
+watched_resource!(WatchedEvent, NamespaceResourceScope, "Event", "", "events");
+watched_resource!(WatchedNode, ClusterResourceScope, "Node", "", "nodes");

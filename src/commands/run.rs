@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -61,15 +62,15 @@ pub async fn run(global: &GlobalArgs, args: &RunArgs) -> Result<u8, CommandError
 
     let mut progress = Progress::new(plan.jobs().count(), global.quiet, Instant::now());
     let inputs = RunInputs {
-        plan: &plan,
+        plan,
         concurrency: loaded.config.concurrency.get(),
         deadline,
         replace: args.replace,
-        render: &|job| manifest(&renderer, job),
+        render: Arc::new(|job| manifest(&renderer, job)),
         stop: signals.stop.clone(),
-        on_step: &mut |step| progress.step(&step, Instant::now()),
+        on_step: Box::new(|step| progress.step(&step, Instant::now())),
     };
-    let RunEnd { results, created, finished, error } = cluster.apply_and_wait(watches, inputs).await;
+    let RunEnd { plan, results, created, finished, error } = cluster.apply_and_wait(watches, inputs).await;
     progress.finish();
     if let (Some(error), 0) = (&error, created) {
         return Err(error.clone().into());

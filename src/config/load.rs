@@ -1,8 +1,9 @@
 //! Reads the config and everything it names, layers the sources, and hands them to `validate`.
 //!
-//! The only reader of the environment and of files. figment does the layering, over our own TOML
-//! provider: its own searches parent folders, takes a missing file for an empty one, and knows no
-//! places. None of its errors leaves this room.
+//! The only reader of the environment. Files are opened through `folder`, so that all that one load
+//! reads is of one version. figment does the layering, over our own TOML provider: its own searches
+//! parent folders, takes a missing file for an empty one, and knows no places. None of its errors leaves
+//! this room.
 #![expect(clippy::disallowed_methods, reason = "this is the one room that reads files and the environment")]
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use thiserror::Error;
 
 use super::environment::{self, Layer};
 use super::file::{Finding, Findings, Path, Target};
+use super::folder::Reading;
 use super::locate::Places;
 use super::problem::{self, Origin, Problem, Severity, SourceText};
 use super::provenance::Provenance;
@@ -29,6 +31,8 @@ const DEFAULT_PATHS: [&str; 2] = ["quayctl.toml", "/etc/quayctl/quayctl.toml"];
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// The output of `kubectl get nodes -o yaml` for 5,000 nodes of 50 images each is some 150 MB.
 const INPUT_BYTES_MAX: u64 = 1 << 30;
+/// The kubelet swaps a mount's version once a minute at most.
+const TRIES_MAX: usize = 5;
 
 /// What was asked for beside the file.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +58,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// Whether we run in a pod: the kubelet sets `KUBERNETES_SERVICE_HOST` there.
     pub in_cluster: bool,
+    /// SHA-256 over names and bytes of all files that were read or missing: equal for equal files.
+    pub fingerprint: String,
 }
 
 #[derive(Debug, Error)]
@@ -116,8 +122,26 @@ pub fn read_input(path: &FsPath) -> Result<String, String> {
 
 /// Reads, layers and checks.
 pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
+    load_state(sources).1
+}
+
+/// The same, with the fingerprint also of a state that is refused.
+pub(super) fn load_state(sources: &Sources) -> (String, Result<Loaded, LoadError>) {
+    let mut tries = 1;
+    loop {
+        let mut reading = Reading::default();
+        let loaded = load_once(sources, &mut reading);
+        // A version of a mount that went while it was read is nobody's mistake.
+        if tries == TRIES_MAX || !reading.is_torn() {
+            return (reading.fingerprint(), loaded);
+        }
+        tries += 1;
+    }
+}
+
+fn load_once(sources: &Sources, reading: &mut Reading) -> Result<Loaded, LoadError> {
     let quay_images = environment::quay_images(&sources.environment);
-    let (path, text) = match read_config(sources.path.as_deref()) {
+    let (path, text) = match read_config(sources.path.as_deref(), reading) {
         // The interface of 2017 knew no file.
         Err(LoadError::NoFile) if quay_images.is_some() => (PathBuf::new(), String::new()),
         read => read?,
@@ -147,7 +171,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
     let tree = merged(&figment);
 
     let tables = validate::template_tables(&tree, &mut findings);
-    let templates = read_templates(&tables, path.parent().unwrap_or(FsPath::new("")), &mut findings);
+    let templates = read_templates(&tables, path.parent().unwrap_or(FsPath::new("")), reading, &mut findings);
     let config = validate::validate(&tree, templates, &tables, &mut findings);
 
     let source = Arc::new(SourceText::new(path.clone(), redacted(text, &findings)));
@@ -159,22 +183,27 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
     match config {
         Some(config) if errors.is_empty() => {
             let in_cluster = sources.environment.contains_key("KUBERNETES_SERVICE_HOST");
-            Ok(Loaded { config, provenance, warnings, in_cluster })
+            let fingerprint = reading.fingerprint();
+            Ok(Loaded { config, provenance, warnings, in_cluster, fingerprint })
         }
         _ => Err(LoadError::Invalid { path, problems: errors }),
     }
 }
 
-fn read_config(named: Option<&FsPath>) -> Result<(PathBuf, String), LoadError> {
-    let candidates: Vec<&FsPath> = match named {
+/// Where the config may be; the first that is there counts.
+pub(super) fn candidates(named: Option<&FsPath>) -> Vec<&FsPath> {
+    match named {
         Some(path) => vec![path],
         None => DEFAULT_PATHS.iter().map(FsPath::new).collect(),
-    };
-    for path in candidates {
+    }
+}
+
+fn read_config(named: Option<&FsPath>, reading: &mut Reading) -> Result<(PathBuf, String), LoadError> {
+    for path in candidates(named) {
         let unreadable = |cause| LoadError::Unreadable { path: path.to_owned(), cause };
-        match std::fs::File::open(path) {
-            Ok(file) => {
-                let text = text_of(file, CONFIG_BYTES_MAX).map_err(unreadable)?;
+        match reading.config(path, CONFIG_BYTES_MAX) {
+            Ok(bytes) => {
+                let text = text_in(bytes, CONFIG_BYTES_MAX).map_err(unreadable)?;
                 // Editors of some systems begin a file with a byte order mark.
                 let text = text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned();
                 return Ok((path.to_owned(), text));
@@ -189,6 +218,10 @@ fn read_config(named: Option<&FsPath>) -> Result<(PathBuf, String), LoadError> {
 fn text_of(input: impl Read, bytes_max: u64) -> Result<String, String> {
     let mut bytes = Vec::new();
     input.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    text_in(bytes, bytes_max)
+}
+
+fn text_in(bytes: Vec<u8>, bytes_max: u64) -> Result<String, String> {
     if bytes.len() as u64 > bytes_max {
         return Err(format!("it is larger than {} MiB", bytes_max >> 20));
     }
@@ -233,12 +266,17 @@ fn merged(figment: &Figment) -> Dict {
 }
 
 /// The texts of `[templates]`, and of the files that they include.
-fn read_templates(tables: &[TemplateTable], folder: &FsPath, findings: &mut Findings) -> Templates {
+fn read_templates(
+    tables: &[TemplateTable],
+    folder: &FsPath,
+    reading: &mut Reading,
+    findings: &mut Findings,
+) -> Templates {
     let mut templates = Templates::default();
     for TemplateTable { name, source, .. } in tables {
         let template = match source {
             TemplateSource::Inline(text) => Some(Template { text: text.clone(), file: None }),
-            TemplateSource::File(file, path) => read_template(folder, file, path, findings),
+            TemplateSource::File(file, path) => read_template(folder, file, path, reading, findings),
         };
         templates.user.extend(template.map(|template| (name.clone(), template)));
     }
@@ -249,19 +287,26 @@ fn read_templates(tables: &[TemplateTable], folder: &FsPath, findings: &mut Find
             continue;
         }
         // Compiling says where a partial that is nowhere was asked for.
-        let file = folder.join(format!("{name}.hbs"));
-        let Ok(text) =
-            std::fs::File::open(&file).map_err(|e| e.to_string()).and_then(|f| text_of(f, CONFIG_BYTES_MAX))
-        else {
-            continue;
-        };
+        let file = format!("{name}.hbs");
+        let Ok(text) = text_beside(reading, FsPath::new(&file)) else { continue };
         next.extend(owned(includes(&text)));
-        templates.partials.insert(name, Template { text, file: Some(file) });
+        templates.partials.insert(name, Template { text, file: Some(folder.join(file)) });
     }
     templates
 }
 
-fn read_template(folder: &FsPath, file: &str, path: &Path, findings: &mut Findings) -> Option<Template> {
+fn text_beside(reading: &mut Reading, file: &FsPath) -> Result<String, String> {
+    let bytes = reading.beside(file, CONFIG_BYTES_MAX).map_err(|e| e.to_string())?;
+    text_in(bytes, CONFIG_BYTES_MAX)
+}
+
+fn read_template(
+    folder: &FsPath,
+    file: &str,
+    path: &Path,
+    reading: &mut Reading,
+    findings: &mut Findings,
+) -> Option<Template> {
     // A ConfigMap's keys lie in one folder; what lies elsewhere would not be mounted with them.
     let inside =
         FsPath::new(file).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
@@ -271,9 +316,7 @@ fn read_template(folder: &FsPath, file: &str, path: &Path, findings: &mut Findin
         return None;
     }
     let found = folder.join(file);
-    let text =
-        std::fs::File::open(&found).map_err(|e| e.to_string()).and_then(|f| text_of(f, CONFIG_BYTES_MAX));
-    match text {
+    match text_beside(reading, FsPath::new(file)) {
         Ok(text) => Some(Template { text, file: Some(found) }),
         Err(cause) => {
             let message = format!("cannot read the template {}: {cause}", found.display());
@@ -366,4 +409,11 @@ fn counted(problems: usize) -> String {
         1 => "1 problem".to_owned(),
         many => format!("{many} problems"),
     }
+}
+
+/// Name, namespace and uid of the pod that we run in, where the downward API tells: `POD_NAME`,
+/// `POD_NAMESPACE`, `POD_UID`.
+pub fn own_pod(environment: &BTreeMap<String, String>) -> Option<(String, String, Option<String>)> {
+    let value = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
+    Some((value("POD_NAME")?, value("POD_NAMESPACE")?, value("POD_UID")))
 }

@@ -75,6 +75,9 @@ const MACROS: [(&str, &str); 7] = [
     ("@hourly", "0 * * * *"),
 ];
 
+/// How far back a last time is looked for: 29 February is at most eight years ago.
+const LONGEST_BACK: SignedDuration = SignedDuration::from_hours(24 * 366 * 9);
+
 /// The search goes no further, so 30 February is never.
 const YEARS_AHEAD: i16 = 5;
 
@@ -129,6 +132,40 @@ impl Schedule {
                 whole.checked_add(SignedDuration::try_from(*interval).ok()?).ok()
             }
             Kind::Fields(fields) => Walk::after(now, zone)?.first_of(fields),
+        }
+    }
+}
+
+impl Schedule {
+    /// The last moment up to `now` at which it was due in `zone`; `None` where that is years ago, and
+    /// for `@every`, which knows no times of its own.
+    pub fn last_at(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        if let Kind::Every(_) = self.kind {
+            return None;
+        }
+        // There is no way to search back, so windows grow until something is in them.
+        let mut window = SignedDuration::from_mins(2);
+        while window <= LONGEST_BACK {
+            let from = now.checked_sub(window).ok()?;
+            let mut last = None;
+            let mut next = self.next_after(from, zone);
+            while let Some(time) = next.filter(|time| *time <= now) {
+                last = Some(time);
+                next = self.next_after(time, zone).filter(|later| *later > time);
+            }
+            if last.is_some() {
+                return last;
+            }
+            window = window * 8;
+        }
+        None
+    }
+
+    /// Seconds between two times of `@every`; at least one.
+    pub fn interval(&self) -> Option<i64> {
+        match &self.kind {
+            Kind::Every(interval) => Some(i64::try_from(interval.as_secs()).unwrap_or(i64::MAX).max(1)),
+            Kind::Fields(_) => None,
         }
     }
 }

@@ -34,6 +34,16 @@ pub struct Node {
     pub container_runtime: String,
 }
 
+/// A node with what a watch needs to go on from it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(from = "wire::WireNode")]
+pub struct ListedNode {
+    pub node: Node,
+    pub resource_version: String,
+    /// `None` where the API server does not say.
+    pub created_at: Option<jiff::Timestamp>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taint {
     pub key: String,

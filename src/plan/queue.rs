@@ -5,25 +5,23 @@
 //! that group, and at most one on a node. A node's groups take turns in file order, because the
 //! kubelet pulls one image after another anyway and a deadline must not run while its Job waits.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use super::{Plan, PlannedJob};
-
-/// Where a Job stands in its plan: group, then Job of the group. Orders as the plan does.
+/// Where a Job stands: number of its group, then Job of the group. Orders as groups were added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobIndex {
     pub group: usize,
     pub job: usize,
 }
 
-/// What is still to be started of a [`Plan`].
+/// What is still to be started of all groups that were added.
 #[derive(Debug)]
 pub struct Queue {
     concurrency: usize,
     /// Slots taken: our own Jobs, and live ones of earlier runs.
     out: usize,
     waiting: usize,
-    groups: Vec<GroupTurns>,
+    groups: BTreeMap<usize, GroupTurns>,
     nodes: HashMap<String, NodeTurns>,
 }
 
@@ -45,34 +43,44 @@ struct NodeTurns {
 }
 
 impl Queue {
-    pub fn new(plan: &Plan, concurrency: usize) -> Queue {
-        let mut groups: Vec<GroupTurns> = Vec::with_capacity(plan.groups.len());
-        let mut nodes: HashMap<String, NodeTurns> = HashMap::new();
-        for (group, planned) in plan.groups.iter().enumerate() {
-            let mut ready = BTreeSet::new();
-            for (job, PlannedJob { node, .. }) in planned.jobs.iter().enumerate() {
-                let index = JobIndex { group, job };
-                let turns = nodes.entry(node.name.clone()).or_default();
-                if turns.waiting.is_empty() {
-                    ready.insert(index);
-                }
-                turns.waiting.push_back(index);
-            }
-            groups.push(GroupTurns { limit: planned.limit, out: 0, ready });
+    pub fn new(concurrency: usize) -> Queue {
+        Queue { concurrency, out: 0, waiting: 0, groups: BTreeMap::new(), nodes: HashMap::new() }
+    }
+
+    /// A limit that holds for what is started from now on.
+    pub fn set_concurrency(&mut self, concurrency: usize) {
+        self.concurrency = concurrency;
+    }
+
+    /// Takes a group in, or gives one that is there another limit.
+    pub fn add_group(&mut self, group: usize, limit: usize) {
+        let turns = self.groups.entry(group).or_insert(GroupTurns { limit, out: 0, ready: BTreeSet::new() });
+        turns.limit = limit;
+    }
+
+    /// A Job of a group that was added is to have its turn on `node`.
+    pub fn push(&mut self, index: JobIndex, node: &str) {
+        let Some(group) = self.groups.get_mut(&index.group) else { return };
+        let turns = match self.nodes.get_mut(node) {
+            Some(turns) => turns,
+            None => self.nodes.entry(node.to_owned()).or_default(),
+        };
+        if turns.waiting.is_empty() && turns.holders == 0 {
+            group.ready.insert(index);
         }
-        let waiting = plan.jobs().count();
-        Queue { concurrency, out: 0, waiting, groups, nodes }
+        turns.waiting.push_back(index);
+        self.waiting += 1;
     }
 
     /// The next Job to start, if the limits leave room for one. Its slot stays taken until
     /// [`Queue::give_back`].
-    pub fn take(&mut self, plan: &Plan) -> Option<JobIndex> {
+    pub fn take<'n>(&mut self, node_of: impl FnOnce(JobIndex) -> &'n str) -> Option<JobIndex> {
         if self.out >= self.concurrency {
             return None;
         }
-        let group = self.groups.iter().find(|g| g.out < g.limit && !g.ready.is_empty())?;
+        let group = self.groups.values().find(|g| g.out < g.limit && !g.ready.is_empty())?;
         let index = *group.ready.first()?;
-        self.start(index, &plan.job(index).node.name);
+        self.start(index, node_of(index));
         Some(index)
     }
 
@@ -84,28 +92,53 @@ impl Queue {
     /// Frees the slot of a Job that [`Queue::take`] returned or [`Queue::adopt`] took, and lets its
     /// node's next group have its turn.
     pub fn give_back(&mut self, index: JobIndex, node: &str) {
-        self.groups[index.group].out -= 1;
+        if let Some(group) = self.groups.get_mut(&index.group) {
+            group.out -= 1;
+        }
         self.release(node);
+    }
+
+    /// A waiting Job is not to be started any longer.
+    pub fn withdraw(&mut self, index: JobIndex, node: &str) {
+        self.unlist(index, node);
+        if let Some(group) = self.groups.get_mut(&index.group) {
+            group.ready.remove(&index);
+        }
+        self.next_turn(node);
+    }
+
+    /// Forgets a group all of whose Jobs have had their turn.
+    pub fn remove_group(&mut self, group: usize) {
+        self.groups.remove(&group);
     }
 
     /// A live Job of another run is on `node`: it takes a slot, and nothing of ours starts there.
     pub fn occupy(&mut self, node: &str) {
         self.out += 1;
-        let turns = self.nodes.entry(node.to_owned()).or_default();
+        let turns = match self.nodes.get_mut(node) {
+            Some(turns) => turns,
+            None => self.nodes.entry(node.to_owned()).or_default(),
+        };
         turns.holders += 1;
-        if let Some(front) = turns.waiting.front() {
-            self.groups[front.group].ready.remove(front);
+        if let Some(front) = turns.waiting.front()
+            && let Some(group) = self.groups.get_mut(&front.group)
+        {
+            group.ready.remove(front);
         }
     }
 
     /// Undoes one [`Queue::occupy`].
     pub fn release(&mut self, node: &str) {
         self.out -= 1;
-        let Some(turns) = self.nodes.get_mut(node) else { return };
-        turns.holders -= 1;
-        if let (0, Some(front)) = (turns.holders, turns.waiting.front()) {
-            self.groups[front.group].ready.insert(*front);
+        if let Some(turns) = self.nodes.get_mut(node) {
+            turns.holders -= 1;
         }
+        self.next_turn(node);
+    }
+
+    /// Jobs that have not been started.
+    pub fn waiting(&self) -> usize {
+        self.waiting
     }
 
     /// Whether Jobs are left that have not been started.
@@ -117,11 +150,32 @@ impl Queue {
         // Before it leaves the node's list: its first one, whose turn it may be no longer, is known
         // by standing there.
         self.occupy(node);
-        if let Some(turns) = self.nodes.get_mut(node) {
-            turns.waiting.retain(|waiting| *waiting != index);
+        self.unlist(index, node);
+        if let Some(group) = self.groups.get_mut(&index.group) {
+            group.out += 1;
         }
-        self.groups[index.group].out += 1;
-        self.waiting -= 1;
+    }
+
+    fn unlist(&mut self, index: JobIndex, node: &str) {
+        if let Some(turns) = self.nodes.get_mut(node) {
+            let before = turns.waiting.len();
+            turns.waiting.retain(|waiting| *waiting != index);
+            self.waiting -= before - turns.waiting.len();
+        }
+    }
+
+    /// The first in line on a free node is ready; a node that nobody waits for is forgotten.
+    fn next_turn(&mut self, node: &str) {
+        let Some(turns) = self.nodes.get(node) else { return };
+        match (turns.holders, turns.waiting.front()) {
+            (0, Some(front)) => {
+                if let Some(group) = self.groups.get_mut(&front.group) {
+                    group.ready.insert(*front);
+                }
+            }
+            (0, None) => drop(self.nodes.remove(node)),
+            _ => {}
+        }
     }
 }
 
@@ -129,8 +183,24 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::plan::tests::{config, group, ready_node};
-    use crate::plan::{RunId, RunIdentity, plan};
+    use crate::plan::{Plan, RunId, RunIdentity, plan};
     use proptest::prelude::*;
+
+    /// A queue with all of `plan`'s Jobs.
+    fn queue_of(plan: &Plan, concurrency: usize) -> Queue {
+        let mut queue = Queue::new(concurrency);
+        for (group, planned) in plan.groups.iter().enumerate() {
+            queue.add_group(group, planned.limit);
+            for (job, planned) in planned.jobs.iter().enumerate() {
+                queue.push(JobIndex { group, job }, &planned.node.name);
+            }
+        }
+        queue
+    }
+
+    fn take(queue: &mut Queue, plan: &Plan) -> Option<JobIndex> {
+        queue.take(|index| &plan.job(index).node.name)
+    }
 
     fn planned(limits: &[(usize, Option<usize>)]) -> Plan {
         let nodes = limits.iter().map(|(nodes, _)| *nodes).max().unwrap_or(0);
@@ -156,61 +226,90 @@ mod tests {
     #[test]
     fn a_node_takes_its_groups_one_after_another_in_file_order() {
         let plan = planned(&[(1, None), (1, None)]);
-        let mut queue = Queue::new(&plan, 20);
-        let first = queue.take(&plan).unwrap();
+        let mut queue = queue_of(&plan, 20);
+        let first = take(&mut queue, &plan).unwrap();
         assert_eq!(first, JobIndex { group: 0, job: 0 });
-        assert_eq!(queue.take(&plan), None, "the node is busy");
+        assert_eq!(take(&mut queue, &plan), None, "the node is busy");
         assert!(queue.has_waiting());
         queue.give_back(first, "n0");
-        assert_eq!(queue.take(&plan), Some(JobIndex { group: 1, job: 0 }));
+        assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 1, job: 0 }));
         assert!(!queue.has_waiting());
     }
 
     #[test]
     fn a_group_at_its_limit_lets_the_next_one_use_the_free_slots() {
         let plan = planned(&[(3, Some(1)), (3, None)]);
-        let mut queue = Queue::new(&plan, 20);
-        let taken: Vec<_> = std::iter::from_fn(|| queue.take(&plan)).collect();
+        let mut queue = queue_of(&plan, 20);
+        let taken: Vec<_> = std::iter::from_fn(|| take(&mut queue, &plan)).collect();
         // Group 1 waits for the nodes until group 0 had its turn there: nothing more may start.
         assert_eq!(taken, [JobIndex { group: 0, job: 0 }]);
         queue.give_back(taken[0], "n0");
-        let taken: Vec<_> = std::iter::from_fn(|| queue.take(&plan)).collect();
+        let taken: Vec<_> = std::iter::from_fn(|| take(&mut queue, &plan)).collect();
         assert_eq!(taken, [JobIndex { group: 0, job: 1 }, JobIndex { group: 1, job: 0 }]);
     }
 
     #[test]
     fn a_live_job_of_an_earlier_run_holds_its_node_and_a_slot() {
         let plan = planned(&[(3, None)]);
-        let mut queue = Queue::new(&plan, 2);
+        let mut queue = queue_of(&plan, 2);
         queue.occupy("n0");
-        assert_eq!(queue.take(&plan), Some(JobIndex { group: 0, job: 1 }), "n0 is held");
-        assert_eq!(queue.take(&plan), None, "two live Jobs are all that may be");
+        assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 0, job: 1 }), "n0 is held");
+        assert_eq!(take(&mut queue, &plan), None, "two live Jobs are all that may be");
         queue.release("n0");
-        assert_eq!(queue.take(&plan), Some(JobIndex { group: 0, job: 0 }));
+        assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 0, job: 0 }));
         queue.occupy("n0");
         queue.give_back(JobIndex { group: 0, job: 0 }, "n0");
         queue.release("n0");
         queue.occupy("elsewhere");
         queue.release("elsewhere");
-        assert_eq!(queue.take(&plan), Some(JobIndex { group: 0, job: 2 }));
+        assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 0, job: 2 }));
         assert!(!queue.has_waiting());
     }
 
     #[test]
     fn an_adopted_job_is_out_whosever_turn_it_was() {
         let plan = planned(&[(2, None), (2, None)]);
-        let mut queue = Queue::new(&plan, 20);
+        let mut queue = queue_of(&plan, 20);
         // The second group's Job on n0 is live already.
         queue.adopt(JobIndex { group: 1, job: 0 }, "n0");
-        assert_eq!(queue.take(&plan), Some(JobIndex { group: 0, job: 1 }), "n0 is busy");
-        assert_eq!(queue.take(&plan), None);
+        assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 0, job: 1 }), "n0 is busy");
+        assert_eq!(take(&mut queue, &plan), None);
         queue.give_back(JobIndex { group: 1, job: 0 }, "n0");
-        assert_eq!(queue.take(&plan), Some(JobIndex { group: 0, job: 0 }));
+        assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 0, job: 0 }));
         queue.give_back(JobIndex { group: 0, job: 0 }, "n0");
-        assert_eq!(queue.take(&plan), None, "nothing is left for n0");
+        assert_eq!(take(&mut queue, &plan), None, "nothing is left for n0");
         queue.give_back(JobIndex { group: 0, job: 1 }, "n1");
-        assert_eq!(queue.take(&plan), Some(JobIndex { group: 1, job: 1 }));
+        assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 1, job: 1 }));
         assert!(!queue.has_waiting());
+    }
+
+    #[test]
+    fn a_job_that_is_withdrawn_lets_the_next_group_have_the_node() {
+        let plan = planned(&[(2, None), (1, None)]);
+        let mut queue = queue_of(&plan, 20);
+        queue.withdraw(JobIndex { group: 0, job: 0 }, "n0");
+        assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 0, job: 1 }));
+        assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 1, job: 0 }));
+        queue.give_back(JobIndex { group: 0, job: 1 }, "n1");
+        queue.give_back(JobIndex { group: 1, job: 0 }, "n0");
+        queue.withdraw(JobIndex { group: 1, job: 1 }, "n1");
+        assert!(!queue.has_waiting());
+        assert!(queue.nodes.is_empty(), "a node that nobody waits for is forgotten");
+    }
+
+    #[test]
+    fn a_group_that_is_added_later_waits_for_its_nodes() {
+        let plan = planned(&[(1, None), (1, None)]);
+        let mut queue = Queue::new(20);
+        queue.add_group(0, 1);
+        queue.push(JobIndex { group: 0, job: 0 }, "n0");
+        let first = take(&mut queue, &plan).unwrap();
+        queue.add_group(1, 1);
+        queue.push(JobIndex { group: 1, job: 0 }, "n0");
+        assert_eq!(take(&mut queue, &plan), None, "the node is busy");
+        queue.give_back(first, "n0");
+        queue.remove_group(0);
+        assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 1, job: 0 }));
     }
 
     proptest! {
@@ -221,11 +320,11 @@ mod tests {
             finish in proptest::collection::vec(any::<proptest::sample::Index>(), 200),
         ) {
             let plan = planned(&groups);
-            let mut queue = Queue::new(&plan, concurrency);
+            let mut queue = queue_of(&plan, concurrency);
             let mut out: Vec<JobIndex> = Vec::new();
             let mut done = Vec::new();
             for pick in finish {
-                while let Some(index) = queue.take(&plan) {
+                while let Some(index) = take(&mut queue, &plan) {
                     out.push(index);
                 }
                 prop_assert!(out.len() <= concurrency);

@@ -88,6 +88,42 @@ fn json_has_exactly_the_promised_shape() {
 }
 
 #[test]
+fn a_config_may_come_through_a_pipe_and_a_template_through_a_link() {
+    let folder = folder(&[("quayctl.toml", FINE)]);
+    for script in [
+        "\"$0\" check --config <(cat quayctl.toml)",
+        "cat quayctl.toml | \"$0\" check --config /dev/stdin",
+        "\"$0\" check --config /dev/stdin < quayctl.toml",
+        "mkfifo pipe; cat quayctl.toml > pipe & \"$0\" check --config pipe",
+    ] {
+        let mut bash = Command::new("bash");
+        bash.env_clear().env("PATH", "/usr/bin:/bin").current_dir(&folder).args([
+            "-c",
+            script,
+            env!("CARGO_BIN_EXE_quayctl-controller"),
+        ]);
+        let checked = ended(&mut bash).expect_code(0);
+        assert_eq!(checked.stdout, "1 group, 1 image: no problems\n", "{script}\n{}", checked.stderr);
+    }
+
+    // As a ConfigMap is mounted, and named as its user sees it.
+    let version = folder.path().join("..2026_11_25_04_00_00.123");
+    std::fs::create_dir(&version).unwrap();
+    let config = "[[groups]]\nname = \"g\"\nimages = [\"a:1\"]\ntemplate = \"mine\"\n\
+        [templates.mine]\nfile = \"mine.hbs\"\n";
+    for (name, text) in [("mounted.toml", config), ("mine.hbs", "kind: Job\n{{> part}}")] {
+        std::fs::write(version.join(name), text).unwrap();
+        std::os::unix::fs::symlink(format!("..data/{name}"), folder.path().join(name)).unwrap();
+    }
+    std::os::unix::fs::symlink("..2026_11_25_04_00_00.123", folder.path().join("..data")).unwrap();
+    // It is no part of the mount's version.
+    std::fs::write(folder.path().join("part.hbs"), "").unwrap();
+    let report = check(&folder, &["-o", "json", "--config", "mounted.toml"]).expect_code(2).json();
+    let problem = &report["problems"][0];
+    assert!(problem["file"] == "mine.hbs" && problem["line"] == 2, "{report}");
+}
+
+#[test]
 fn explain_says_where_each_value_comes_from() {
     let config = "concurrency = 7\n\
         [defaults]\n\

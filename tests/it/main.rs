@@ -2,6 +2,7 @@
 //!
 //! * `cases`: golden folders below `tests/cases`, through the built binary.
 //! * `cli`: exit codes, help, what goes where.
+//! * `announce`: events on our own pod.
 //! * `api`: exact wire behaviour, against a scripted API server.
 //! * `adoption`, `limits`: a run's identity and bounds, on the real control plane.
 //! * `check`: what `check` says, with and without a cluster, and what editors and shells get.
@@ -10,6 +11,7 @@
 //! * `election`: one of several controllers leads. `gate`: a node's label and startup taint.
 //! * `faults`: what a run does while parts of the cluster die, hang or vanish.
 //! * `interface`: the old interface, plans and dry runs. `regressions`: the defects of 2017.
+//! * `monitoring`: `/metrics`, the alerts and the dashboard.
 //! * `oracles`: what we read means what it means to those who read it elsewhere.
 //! * `shipped`: what the repository ships agrees with the code and with itself.
 #![allow(
@@ -22,6 +24,7 @@
 )]
 
 mod adoption;
+mod announce;
 mod api;
 mod cases;
 mod check;
@@ -34,6 +37,7 @@ mod faults;
 mod gate;
 mod interface;
 mod limits;
+mod monitoring;
 mod oracles;
 mod regressions;
 mod shipped;

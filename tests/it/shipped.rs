@@ -72,7 +72,7 @@ fn every_example_is_fine_and_renders() {
 
 /// Compares a derived file with what derives it; `UPDATE_SHIPPED=1` writes it instead.
 #[track_caller]
-fn is_current(path: &str, derived: &str) {
+pub fn is_current(path: &str, derived: &str) {
     if std::env::var_os("UPDATE_SHIPPED").is_some() {
         fs::write(root().join(path), derived).unwrap();
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::super::watch::{JobKey, Seen, SeenJob};
 use super::flight::own_time;
-use super::{Flight, Run, SLOT_GRACE, Step, witness};
+use super::{Flight, Runner, SLOT_GRACE, Step, witness};
 use crate::outcome::{Adopted, Evidence, Failure, JobOutcome, Reason, Verdict, annotation_text};
 use crate::plan::JobIndex;
 
@@ -20,7 +20,7 @@ pub struct Holders {
 }
 
 struct Holder {
-    node: String,
+    job: SeenJob,
     /// When it is given up: a dead node may never report its end.
     until: Instant,
 }
@@ -39,7 +39,7 @@ impl Holders {
     }
 }
 
-impl Run<'_> {
+impl Runner<'_> {
     /// Takes in what the first lists held: Jobs first, since pods and events are told by them.
     pub fn take_in(&mut self, listed: Vec<Seen>) {
         let (jobs, others): (Vec<Seen>, Vec<Seen>) =
@@ -79,7 +79,7 @@ impl Run<'_> {
             return self.route(index, Seen::Job(Box::new(job)));
         }
         // Where content differs the create will say so, with the name that is taken.
-        if *job.content == *self.inputs.plan.job(index).content {
+        if self.does_the_same(index, &job) {
             self.adopt(index, &job, None);
             self.on_job(index, job);
         }
@@ -96,7 +96,7 @@ impl Run<'_> {
         }
         let ours = self.waiting_job(&job);
         match ours {
-            Some(index) if *job.content == *self.inputs.plan.job(index).content => {
+            Some(index) if self.does_the_same(index, &job) => {
                 let adopted = Adopted { job: job.key.1.clone(), run_id: job.run_id.clone() };
                 self.by_key.insert(job.key.clone(), index);
                 self.adopt(index, &job, Some(adopted));
@@ -105,42 +105,60 @@ impl Run<'_> {
             _ => {
                 let mut until = Instant::now() + own_time(job.deadline_seconds);
                 self.queue.occupy(&job.node);
-                if ours.is_some() && self.inputs.replace {
+                let ours = ours.and_then(|index| self.batches.job(index));
+                if let Some(ours) = ours.filter(|_| self.inputs.replace) {
                     until = until.min(Instant::now() + SLOT_GRACE);
-                    self.note(
-                        None,
-                        job.key.clone(),
-                        replaced(self.inputs.plan.identity.run_id.as_str()),
-                        true,
-                    );
+                    let text = replaced(ours.identity.run_id.as_str());
+                    self.note(None, job.key.clone(), text, true);
                 }
-                self.earlier.live.insert(job.key, Holder { node: job.node, until });
+                self.earlier.live.insert(job.key.clone(), Holder { until, job });
             }
         }
     }
 
     pub fn release_holder(&mut self, key: &JobKey) {
         if let Some(holder) = self.earlier.live.remove(key) {
-            self.queue.release(&holder.node);
+            self.queue.release(&holder.job.node);
         }
+    }
+
+    /// A batch has been added: of the Jobs that hold its nodes it takes over those that do the same.
+    pub(super) fn reconsider_holders(&mut self, group: &str) {
+        let of_group = self.earlier.live.iter().filter(|(_, holder)| holder.job.group == group);
+        let keys: Vec<JobKey> = of_group.map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            let Some(holder) = self.earlier.live.remove(&key) else { continue };
+            self.queue.release(&holder.job.node);
+            match self.by_key.contains_key(&key) {
+                true => self.resume(holder.job),
+                false => self.on_job_of_other_run(holder.job),
+            }
+        }
+    }
+
+    fn does_the_same(&self, index: JobIndex, job: &SeenJob) -> bool {
+        self.batches.job(index).is_some_and(|planned| *planned.content == *job.content)
     }
 
     /// The Job of this plan for the same node and group, where it has not been started.
     fn waiting_job(&self, other: &SeenJob) -> Option<JobIndex> {
-        let mut groups = self.inputs.plan.groups.iter().enumerate();
-        let (group, planned) = groups.find(|(_, planned)| planned.group.name == other.group)?;
-        let job = planned
-            .jobs
-            .iter()
-            .position(|job| job.node.name == other.node && job.namespace == other.key.0)?;
+        let batches = self.batches.iter();
+        let (group, job) = batches.filter(|(_, batch)| batch.planned.group.name == other.group).find_map(
+            |(number, batch)| {
+                let mut jobs = batch.planned.jobs.iter();
+                let job = jobs.position(|job| job.node.name == other.node && job.namespace == other.key.0)?;
+                Some((number, job))
+            },
+        )?;
         let index = JobIndex { group, job };
         let waits = !self.flights.contains_key(&index) && !self.results.contains_key(&index);
         waits.then_some(index)
     }
 
     fn adopt(&mut self, index: JobIndex, job: &SeenJob, adopted: Option<Adopted>) {
-        let planned = self.inputs.plan.job(index);
-        let evidence = match (self.inputs.render)(planned) {
+        let Some(batch) = self.batches.get(index.group) else { return };
+        let planned = &batch.planned.jobs[index.job];
+        let evidence = match (batch.render)(planned) {
             Ok(manifest) => witness::evidence_of(&manifest),
             Err(_) => Evidence::unseen(planned.group.images.len()),
         };

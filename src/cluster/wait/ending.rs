@@ -7,12 +7,13 @@ use tokio::time::{Instant, sleep_until};
 use super::super::ClusterError;
 use super::super::retry::PATIENCE;
 use super::super::watch::JobKey;
+use super::batch::{Batch, FinishedBatch};
 use super::flight::Flight;
-use super::{Answer, End, FAREWELL, JobResults, LAST_ANSWERS, Run, Step};
+use super::{Answer, End, FAREWELL, LAST_ANSWERS, Runner, Step, Trouble};
 use crate::outcome::{Adopted, Ending, Evidence, JobOutcome, JobResult, Verdict, annotation_text};
 use crate::plan::{JobIndex, PlannedJob};
 
-impl Run<'_> {
+impl Runner<'_> {
     /// Judges a Job, leaves the evidence on it, and frees its slot.
     pub(super) fn conclude(&mut self, index: JobIndex, ending: Ending) {
         let Some(flight) = self.flights.get_mut(&index) else { return };
@@ -45,16 +46,25 @@ impl Run<'_> {
         started_at: Option<Timestamp>,
         adopted: Option<Adopted>,
     ) {
-        let job = self.inputs.plan.job(index);
-        (self.inputs.on_step)(Step::Finished(job, &outcome));
-        self.queue.give_back(index, &job.node.name);
+        if let Some(job) = self.batches.job(index) {
+            (self.inputs.on_step)(Step::Finished(job, &outcome));
+            self.queue.give_back(index, &job.node.name);
+        }
         let finished_at = Some(Timestamp::now());
-        self.results.insert(index, JobResult { outcome, started_at, finished_at, adopted });
+        self.keep_result(index, JobResult { outcome, started_at, finished_at, adopted });
+    }
+
+    pub(super) fn keep_result(&mut self, index: JobIndex, result: JobResult) {
+        self.results.insert(index, result);
+        if self.batches.get_mut(index.group).is_some_and(Batch::is_done_with_one) {
+            self.over.push(index.group);
+        }
     }
 
     pub(super) fn leave_evidence(&mut self, index: JobIndex, outcome: &JobOutcome, end_now: bool) {
         let Some(flight) = self.flights.get(&index) else { return };
-        let references = self.inputs.plan.job(index).group.images.iter().map(ToString::to_string);
+        let Some(job) = self.batches.job(index) else { return };
+        let references = job.group.images.iter().map(ToString::to_string);
         let text = annotation_text(outcome, references);
         self.note(Some(index), flight.key.clone(), text, end_now);
     }
@@ -95,11 +105,11 @@ impl Run<'_> {
     /// reported as never begun, nor a failed one stay without its evidence.
     ///
     /// Gives an error that all Jobs would meet.
-    pub(super) async fn settle_answers(&mut self, end: &End) -> Option<ClusterError> {
+    pub(super) async fn settle_answers(&mut self, end: &End, deadline: Instant) -> Option<ClusterError> {
         let now = Instant::now();
         let stop = self.inputs.stop.clone();
         let mut until = match end {
-            End::Done => (now + PATIENCE).min(self.inputs.deadline.max(now) + LAST_ANSWERS),
+            End::Done => (now + PATIENCE).min(deadline.max(now) + LAST_ANSWERS),
             End::Deadline => now + LAST_ANSWERS,
             End::Stopped | End::Fatal(_) => now + FAREWELL,
         };
@@ -110,14 +120,16 @@ impl Run<'_> {
                 () = stop.cancelled(), if !matches!(end, End::Stopped) && until > Instant::now() + FAREWELL => {
                     until = Instant::now() + FAREWELL;
                 }
-                Some(answer) = self.answers.next() => fatal = fatal.or(self.on_answer(answer)),
+                Some(answer) = self.answers.next() => {
+                    fatal = fatal.or(self.on_answer(answer).map(|Trouble { error, .. }| error));
+                }
             }
         }
         fatal
     }
 
-    /// Jobs that are still out are judged by what is known of them.
-    pub(super) fn into_results(mut self) -> JobResults {
+    /// All batches, over or not. Jobs that are still out are judged by what is known of them.
+    pub(super) fn into_batches(mut self) -> Vec<FinishedBatch> {
         let out: Vec<JobIndex> = self.flights.keys().copied().collect();
         for index in out {
             let Some(flight) = self.flights.remove(&index) else { continue };
@@ -130,21 +142,29 @@ impl Run<'_> {
             let outcome = flight.judged.unwrap_or_else(|| flight.evidence.outcome(&ending));
             self.finish(index, outcome, Some(flight.started_at), flight.adopted);
         }
-        let results = &mut self.results;
-        let mut result_of = |index, job: &PlannedJob| {
-            results.remove(&index).unwrap_or_else(|| JobResult {
-                outcome: Evidence::unseen(job.group.images.len()).outcome(&Ending::NotStarted),
-                started_at: None,
-                finished_at: None,
-                adopted: None,
-            })
-        };
-        let groups = self.inputs.plan.groups.iter().enumerate();
-        groups
-            .map(|(group, planned)| {
-                let jobs = planned.jobs.iter().enumerate();
-                jobs.map(|(job, planned)| result_of(JobIndex { group, job }, planned)).collect()
-            })
-            .collect()
+        let numbers = self.batches.numbers();
+        numbers.into_iter().filter_map(|number| self.remove(number)).collect()
+    }
+
+    /// Takes a batch out, with what is known of each of its Jobs.
+    pub(super) fn remove(&mut self, number: usize) -> Option<FinishedBatch> {
+        let planned = self.batches.remove(number)?.planned;
+        let jobs = planned.jobs.iter().enumerate();
+        let results = jobs.map(|(job, planned)| {
+            let known = self.results.remove(&JobIndex { group: number, job });
+            known.unwrap_or_else(|| not_started(planned))
+        });
+        let results = results.collect();
+        Some(FinishedBatch { number, planned, results })
+    }
+}
+
+/// What is said of a Job that never had its turn.
+pub fn not_started(job: &PlannedJob) -> JobResult {
+    JobResult {
+        outcome: Evidence::unseen(job.group.images.len()).outcome(&Ending::NotStarted),
+        started_at: None,
+        finished_at: None,
+        adopted: None,
     }
 }

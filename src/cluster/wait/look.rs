@@ -4,11 +4,11 @@ use tokio::time::Instant;
 
 use super::super::ClusterError;
 use super::flight::Look;
-use super::{Answer, Run};
+use super::{Answer, Runner};
 use crate::outcome::Failure;
 use crate::plan::JobIndex;
 
-impl Run<'_> {
+impl Runner<'_> {
     /// Looks after the node of a Job whose pod gets nowhere.
     pub(super) fn look_if_lost(&mut self, index: JobIndex, now: Instant) {
         let Some(flight) = self.flights.get_mut(&index) else { return };
@@ -20,7 +20,7 @@ impl Run<'_> {
 
     pub(super) fn look(&mut self, index: JobIndex) {
         let cluster = self.cluster;
-        let node = self.inputs.plan.job(index).node.clone();
+        let Some(node) = self.batches.job(index).map(|job| job.node.clone()) else { return };
         self.answers.push(Box::pin(async move { Answer::Looked(index, cluster.look_at(&node).await) }));
     }
 

@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Node, Taint};
+use super::{ListedNode, Node, Taint};
 use crate::config::TaintEffect;
 
 #[derive(Debug, Deserialize)]
@@ -24,12 +25,17 @@ pub struct WireNode {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Metadata {
     name: String,
     #[serde(default)]
     uid: String,
     #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    resource_version: String,
+    #[serde(default)]
+    creation_timestamp: Option<Timestamp>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -70,6 +76,16 @@ struct NodeInfo {
     architecture: String,
     kubelet_version: String,
     container_runtime_version: String,
+}
+
+impl From<WireNode> for ListedNode {
+    fn from(mut wire: WireNode) -> ListedNode {
+        ListedNode {
+            resource_version: std::mem::take(&mut wire.metadata.resource_version),
+            created_at: wire.metadata.creation_timestamp,
+            node: wire.into(),
+        }
+    }
 }
 
 impl From<WireNode> for Node {

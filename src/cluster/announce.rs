@@ -1,0 +1,186 @@
+//! Kubernetes Events on our own pod: what `kubectl describe pod` shows of runs and reloads.
+//!
+//! For people who look, never for anything to wait for: [`Announcer::announce`] puts a text into a short
+//! queue and returns. One task writes them one after the other, gives each a few seconds and tries none
+//! twice. What is lost is in the log and in the metrics too. It creates and patches events of
+//! `events.k8s.io` and nothing else.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::time::timeout;
+
+use super::Cluster;
+use super::error::{Access, ClusterError};
+
+/// More than are said at once where every group of a large config begins.
+const QUEUE: usize = 64;
+/// An event is a few hundred bytes; past this the API server has other worries.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
+/// The API server refuses a longer note.
+const NOTE_BYTES_MAX: usize = 1024;
+
+/// The pod that this process runs in, by the downward API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnPod {
+    pub name: String,
+    pub namespace: String,
+    /// Without it the event is about whatever pod has the name.
+    pub uid: Option<String>,
+}
+
+/// What is worth an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Announcement {
+    RunStarted { group: String, run_id: String },
+    RunFinished { group: String, run_id: String, text: String },
+    RunFailed { group: String, run_id: String, text: String },
+    ConfigReloadFailed { text: String },
+    ConfigReloaded,
+}
+
+/// Writes announcements as long as a clone of it is there.
+#[derive(Clone, Debug)]
+pub struct Announcer(Sender<Announcement>);
+
+impl Announcer {
+    /// Never waits. Where the queue is full, this one is left out.
+    pub fn announce(&self, announcement: Announcement) {
+        if let Err(error) = self.0.try_send(announcement) {
+            tracing::debug!(%error, "an event is left out");
+        }
+    }
+}
+
+impl Cluster {
+    /// Begins to announce on `pod`, as `instance`. Needs tokio's runtime.
+    pub fn announcer(&self, pod: OwnPod, instance: &str) -> Announcer {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let publisher = Publisher {
+            client: self.client.clone(),
+            server: self.server.clone(),
+            reporter: Reporter {
+                controller: "quayctl-controller".to_owned(),
+                instance: Some(instance.to_owned()),
+            },
+            pod: ObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some("Pod".to_owned()),
+                name: Some(pod.name),
+                namespace: Some(pod.namespace),
+                uid: pod.uid,
+                ..ObjectReference::default()
+            },
+            last: HashMap::new(),
+            warned: false,
+        };
+        tokio::spawn(publisher.publish_all(receiver));
+        Announcer(sender)
+    }
+}
+
+struct Publisher {
+    client: Client,
+    server: String,
+    reporter: Reporter,
+    pod: ObjectReference,
+    /// By reason: the last note, and who has it as the event that a repetition counts up.
+    last: HashMap<&'static str, (String, Recorder)>,
+    warned: bool,
+}
+
+impl Publisher {
+    async fn publish_all(mut self, mut announcements: Receiver<Announcement>) {
+        while let Some(announcement) = announcements.recv().await {
+            if let Err(error) = self.publish(&announcement).await {
+                match std::mem::replace(&mut self.warned, true) {
+                    false => tracing::warn!("cannot write events on our pod, and goes on without: {error}"),
+                    true => tracing::debug!("cannot write an event on our pod: {error}"),
+                }
+            }
+        }
+    }
+
+    async fn publish(&mut self, announcement: &Announcement) -> Result<(), ClusterError> {
+        let Words { type_, reason, action, note } = Words::new(announcement);
+        // kube's recorder takes two events for the same whatever their notes say, and keeps the first
+        // note. So one of its own is asked for each note, and what is counted up is equal.
+        let recorder = match self.last.remove(reason) {
+            Some((said, recorder)) if said == note => recorder,
+            _ => Recorder::new(self.client.clone(), self.reporter.clone()),
+        };
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(note.clone()),
+            action: action.to_owned(),
+            secondary: None,
+        };
+        match timeout(PUBLISH_TIMEOUT, recorder.publish(&event, &self.pod)).await {
+            Ok(Ok(())) => {
+                self.last.insert(reason, (note, recorder));
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                let namespace = self.pod.namespace.as_deref();
+                let access = Access { verb: "create or patch", resource: "events.events.k8s.io", namespace };
+                Err(ClusterError::from_kube(&self.server, access, &error))
+            }
+            Err(_) => {
+                let cause = format!("no answer within {} s", PUBLISH_TIMEOUT.as_secs());
+                Err(ClusterError::Unreachable { server: self.server.clone(), cause })
+            }
+        }
+    }
+}
+
+struct Words {
+    type_: EventType,
+    reason: &'static str,
+    action: &'static str,
+    note: String,
+}
+
+impl Words {
+    fn new(announcement: &Announcement) -> Words {
+        let (type_, reason, action, note) = match announcement {
+            Announcement::RunStarted { group, run_id } => {
+                (EventType::Normal, "RunStarted", "StartRun", format!("group {group}, run {run_id}"))
+            }
+            Announcement::RunFinished { group, run_id, text } => {
+                let note = format!("group {group}, run {run_id}: {text}");
+                (EventType::Normal, "RunFinished", "FinishRun", note)
+            }
+            Announcement::RunFailed { group, run_id, text } => {
+                let note = format!("group {group}, run {run_id}: {text}");
+                (EventType::Warning, "RunFailed", "FinishRun", note)
+            }
+            Announcement::ConfigReloadFailed { text } => {
+                let note = format!("the last good config stays in force: {text}");
+                (EventType::Warning, "ConfigReloadFailed", "ReloadConfig", note)
+            }
+            Announcement::ConfigReloaded => {
+                let note = "what the config's files say is in force".to_owned();
+                (EventType::Normal, "ConfigReloaded", "ReloadConfig", note)
+            }
+        };
+        Words { type_, reason, action, note: cut(note) }
+    }
+}
+
+/// At most as many bytes as the API server takes.
+fn cut(mut note: String) -> String {
+    const MORE: &str = "…";
+    if note.len() > NOTE_BYTES_MAX {
+        note.truncate(note.floor_char_boundary(NOTE_BYTES_MAX - MORE.len()));
+        note.push_str(MORE);
+    }
+    note
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! Follows all nodes, for a process that stays. What a change means is `plan`'s to say.
+
+use std::collections::HashSet;
+
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::nodes::PAGE_SIZE;
+use super::retry::PATIENCE;
+use super::watch::{WATCH_SECONDS, failure};
+use super::{Cluster, ClusterError};
+use crate::plan::ListedNode;
+
+/// What the watch of the nodes noticed.
+#[derive(Debug)]
+pub enum NodeSeen {
+    /// As it is now.
+    Node(Box<ListedNode>),
+    /// By name.
+    Gone(String),
+    /// The watch failed and tries again by itself.
+    Trouble(ClusterError),
+}
+
+/// A running watch of all nodes.
+#[expect(missing_debug_implementations, reason = "it holds a stream")]
+pub struct NodeWatch {
+    stream: BoxStream<'static, NodeNotice>,
+    there: Vec<ListedNode>,
+}
+
+enum NodeNotice {
+    Seen(NodeSeen),
+    Denied(ClusterError),
+    Listed,
+}
+
+/// A node as `kube` wants to watch it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "ListedNode")]
+pub struct WatchedNode {
+    pub metadata: ObjectMeta,
+    pub listed: ListedNode,
+}
+
+impl From<ListedNode> for WatchedNode {
+    fn from(listed: ListedNode) -> WatchedNode {
+        let metadata = ObjectMeta {
+            name: Some(listed.node.name.clone()),
+            resource_version: Some(listed.resource_version.clone()),
+            ..ObjectMeta::default()
+        };
+        WatchedNode { metadata, listed }
+    }
+}
+
+impl Cluster {
+    /// Opens the watch, and returns when it has delivered all nodes that are there.
+    pub async fn watch_nodes(&self) -> Result<NodeWatch, ClusterError> {
+        let api = Api::<WatchedNode>::all(self.client.clone());
+        let config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE_SIZE);
+        let events = self.traffic.count_restarts(watcher(api, config).default_backoff());
+        let server = self.server.clone();
+        let stream = notices(events, move |error| failure(&server, "nodes", None, error));
+        let mut watch = NodeWatch { stream: stream.boxed(), there: Vec::new() };
+        match timeout(PATIENCE, watch.first_list()).await {
+            Ok(first) => first.map(|()| watch),
+            Err(_) => {
+                let cause = format!("no list of nodes within {} s", PATIENCE.as_secs());
+                Err(ClusterError::Unreachable { server: self.server.clone(), cause })
+            }
+        }
+    }
+}
+
+impl NodeWatch {
+    /// The next change; waits for ever where nothing happens. May be dropped and called again.
+    pub async fn next(&mut self) -> NodeSeen {
+        loop {
+            match self.stream.next().await {
+                Some(NodeNotice::Seen(seen)) => return seen,
+                Some(NodeNotice::Denied(error)) => return NodeSeen::Trouble(error),
+                Some(NodeNotice::Listed) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// The nodes that were there when the watch was opened.
+    pub fn take_listed(&mut self) -> Vec<ListedNode> {
+        std::mem::take(&mut self.there)
+    }
+
+    async fn first_list(&mut self) -> Result<(), ClusterError> {
+        loop {
+            match self.stream.next().await {
+                Some(NodeNotice::Seen(NodeSeen::Node(node))) => self.there.push(*node),
+                Some(NodeNotice::Denied(error)) => return Err(error),
+                Some(NodeNotice::Listed) | None => return Ok(()),
+                // A list that broke off begins again from its first page.
+                Some(NodeNotice::Seen(NodeSeen::Trouble(_))) => self.there.clear(),
+                Some(NodeNotice::Seen(NodeSeen::Gone(_))) => {}
+            }
+        }
+    }
+}
+
+/// Turns a watcher's events into notices. Remembers which nodes are there, because a watch that had to
+/// list again says what there is and not what has gone.
+fn notices(
+    events: impl Stream<Item = watcher::Result<Event<WatchedNode>>> + Send + 'static,
+    trouble: impl Fn(&watcher::Error) -> ClusterError + Send + 'static,
+) -> impl Stream<Item = NodeNotice> + Send {
+    let mut there: HashSet<String> = HashSet::new();
+    let mut listed: HashSet<String> = HashSet::new();
+    events.flat_map(move |event| {
+        let mut notices = Vec::new();
+        match event {
+            Ok(Event::Apply(WatchedNode { listed: node, .. })) => {
+                there.insert(node.node.name.clone());
+                notices.push(NodeNotice::Seen(NodeSeen::Node(Box::new(node))));
+            }
+            Ok(Event::InitApply(WatchedNode { listed: node, .. })) => {
+                listed.insert(node.node.name.clone());
+                notices.push(NodeNotice::Seen(NodeSeen::Node(Box::new(node))));
+            }
+            Ok(Event::Delete(WatchedNode { listed: node, .. })) => {
+                there.remove(&node.node.name);
+                notices.push(NodeNotice::Seen(NodeSeen::Gone(node.node.name)));
+            }
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitDone) => {
+                let before = std::mem::replace(&mut there, std::mem::take(&mut listed));
+                let gone = before.into_iter().filter(|name| !there.contains(name));
+                notices.extend(gone.map(|name| NodeNotice::Seen(NodeSeen::Gone(name))));
+                notices.push(NodeNotice::Listed);
+            }
+            Err(error) => notices.push(match trouble(&error) {
+                denied @ (ClusterError::Forbidden { .. } | ClusterError::Unauthorized { .. }) => {
+                    NodeNotice::Denied(denied)
+                }
+                passing => NodeNotice::Seen(NodeSeen::Trouble(passing)),
+            }),
+        }
+        futures::stream::iter(notices)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str) -> WatchedNode {
+        let json = serde_json::json!({"metadata": {"name": name, "uid": "u", "resourceVersion": "7"}});
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[tokio::test]
+    async fn nodes_that_vanish_while_the_watch_is_down_are_reported_gone() {
+        let events = vec![
+            Ok(Event::Init),
+            Ok(Event::InitApply(node("a"))),
+            Ok(Event::InitApply(node("b"))),
+            Ok(Event::InitDone),
+            Err(watcher::Error::NoResourceVersion),
+            Ok(Event::Init),
+            Ok(Event::InitApply(node("b"))),
+            Ok(Event::InitDone),
+            Ok(Event::Delete(node("b"))),
+        ];
+        let words: Vec<String> =
+            notices(futures::stream::iter(events), |error| failure("s", "nodes", None, error))
+                .map(|notice| match notice {
+                    NodeNotice::Seen(NodeSeen::Node(node)) => node.node.name.clone(),
+                    NodeNotice::Seen(NodeSeen::Gone(name)) => format!("gone {name}"),
+                    NodeNotice::Seen(NodeSeen::Trouble(_)) => "trouble".to_owned(),
+                    NodeNotice::Denied(error) => error.to_string(),
+                    NodeNotice::Listed => "listed".to_owned(),
+                })
+                .collect()
+                .await;
+        assert_eq!(words, ["a", "b", "listed", "trouble", "b", "gone a", "listed", "gone b"]);
+    }
+
+    #[test]
+    fn a_node_keeps_what_a_watch_goes_on_from() {
+        let node = node("a");
+        assert_eq!(node.metadata.resource_version.as_deref(), Some("7"));
+        assert_eq!((node.listed.node.name.as_str(), node.listed.created_at), ("a", None));
+    }
+}

@@ -1,0 +1,205 @@
+//! Counts what goes to the API server and what comes back, for `/metrics` and the report.
+//!
+//! [`Traffic`] is a layer around the client's service, so that nothing is sent past it: the list, the
+//! creates, every watch, events and leases. It sees method, path and status, never a header or a body,
+//! and changes nothing. What it keeps is bounded: verbs, resources and codes come from short lists, and
+//! no name of an object is kept.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use futures::{Stream, StreamExt};
+use http::{Method, Request, Response, StatusCode, Uri};
+use kube::client::Body;
+use kube::runtime::watcher::{self, Event};
+use tower::{Layer, Service};
+
+/// The resources that we have to do with. Others are counted together: the label's values are these.
+const RESOURCES: [&str; 9] = [
+    "configmaps",
+    "events",
+    "jobs",
+    "leases",
+    "namespaces",
+    "nodes",
+    "pods",
+    "selfsubjectaccessreviews",
+    "version",
+];
+const OTHER: &str = "other";
+
+/// The counts of one process; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Traffic(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    requests: Mutex<BTreeMap<RequestKind, u64>>,
+    retries: AtomicU64,
+    throttled: AtomicU64,
+    watch_restarts: AtomicU64,
+}
+
+/// What requests are told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestKind {
+    /// As in RBAC: `get`, `list`, `watch`, `create`, …
+    pub verb: &'static str,
+    /// `jobs`, `pods`, …, or `other`.
+    pub resource: &'static str,
+    /// `None` where there was no answer: refused, reset, or not waited for any longer.
+    pub code: Option<u16>,
+}
+
+impl Traffic {
+    /// Every kind of request that there has been, and how many.
+    pub fn requests(&self) -> Vec<(RequestKind, u64)> {
+        let requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.iter().map(|(kind, count)| (*kind, *count)).collect()
+    }
+
+    /// Calls that were repeated because the failure was one that passes.
+    pub fn retries(&self) -> u64 {
+        self.0.retries.load(Ordering::Relaxed)
+    }
+
+    /// How often the API server has asked us to slow down (429).
+    pub fn throttled(&self) -> u64 {
+        self.0.throttled.load(Ordering::Relaxed)
+    }
+
+    /// Watches that had to list anew, beyond each one's first list.
+    pub fn watch_restarts(&self) -> u64 {
+        self.0.watch_restarts.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn retried(&self) {
+        self.0.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Passes a watcher's events on, and counts its lists after the first complete one.
+    pub(super) fn count_restarts<K, S>(
+        &self,
+        events: S,
+    ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K, S>
+    where
+        S: Stream<Item = watcher::Result<Event<K>>> + Send,
+    {
+        let (counts, mut listed) = (self.0.clone(), false);
+        events.inspect(move |event| match event {
+            Ok(Event::InitDone) => listed = true,
+            // Once for each loss of the watch, however often the new list is begun.
+            Ok(Event::Init) if std::mem::take(&mut listed) => {
+                counts.watch_restarts.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        })
+    }
+
+    fn count(&self, kind: RequestKind) {
+        if kind.code == Some(StatusCode::TOO_MANY_REQUESTS.as_u16()) {
+            self.0.throttled.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        *requests.entry(kind).or_default() += 1;
+    }
+}
+
+impl<S> Layer<S> for Traffic {
+    type Service = Counted<S>;
+
+    fn layer(&self, inner: S) -> Counted<S> {
+        Counted { inner, traffic: self.clone() }
+    }
+}
+
+/// A service whose requests are counted.
+#[derive(Clone, Debug)]
+pub struct Counted<S> {
+    inner: S,
+    traffic: Traffic,
+}
+
+impl<S, B> Service<Request<Body>> for Counted<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    B: 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (verb, resource) = classify(request.method(), request.uri());
+        let kind = RequestKind { verb, resource, code: None };
+        let mut pending = Pending { traffic: self.traffic.clone(), kind };
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            pending.answered(answer.as_ref().ok().map(Response::status));
+            answer
+        })
+    }
+}
+
+/// A request under way. Counted when it goes, which is also how a caller's timeout ends one.
+struct Pending {
+    traffic: Traffic,
+    kind: RequestKind,
+}
+
+impl Pending {
+    fn answered(&mut self, status: Option<StatusCode>) {
+        self.kind.code = status.map(|status| status.as_u16());
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.traffic.count(self.kind);
+    }
+}
+
+/// Verb and resource, from `/api/v1/…` and `/apis/GROUP/VERSION/…`.
+fn classify(method: &Method, uri: &Uri) -> (&'static str, &'static str) {
+    let mut path = uri.path().split('/').filter(|part| !part.is_empty());
+    let (resource, named) = match path.next() {
+        Some("api") => resource(path.skip(1).collect()),
+        Some("apis") => resource(path.skip(2).collect()),
+        first => (first, true),
+    };
+    let known = |resource| RESOURCES.iter().find(|known| Some(**known) == resource).copied();
+    let watches = uri.query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
+    let verb = match *method {
+        Method::GET if watches => "watch",
+        Method::GET if named => "get",
+        Method::GET => "list",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE if named => "delete",
+        Method::DELETE => "deletecollection",
+        _ => OTHER,
+    };
+    (verb, known(resource).unwrap_or(OTHER))
+}
+
+/// The resource of a path below group and version, and whether one object of it is named.
+fn resource(path: Vec<&str>) -> (Option<&str>, bool) {
+    match path.as_slice() {
+        ["namespaces", _, resource, rest @ ..] => (Some(resource), !rest.is_empty()),
+        [resource, rest @ ..] => (Some(resource), !rest.is_empty()),
+        [] => (None, true),
+    }
+}
+
+#[cfg(test)]
+mod tests;

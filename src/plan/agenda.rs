@@ -1,0 +1,280 @@
+//! When each group runs, in a process that stays. Pure: whoever asks brings `now`, so that a year
+//! passes in a test in a moment.
+//!
+//! A group with a schedule is due at its times; one without once at the start. Both are due again when
+//! their content changes. Runs of one group never overlap. Nothing is written down anywhere: which run
+//! was under way when the last process ended is seen from its Jobs.
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{RunId, content_of};
+use crate::config::{Config, Group, Overlap, Schedule, schedule};
+
+/// How late a run may begin and still count as on time: the process may have been busy.
+const ON_TIME: SignedDuration = SignedDuration::from_secs(60);
+
+/// All groups, in file order.
+#[derive(Debug)]
+pub struct Agenda {
+    entries: Vec<Entry>,
+    /// `@every` counts from here.
+    started: Timestamp,
+}
+
+/// A run that is to begin now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub group: String,
+    pub run_id: RunId,
+    pub cause: Cause,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Its time has come.
+    Scheduled,
+    /// Its time was while no process was there, or while this one slept.
+    Missed,
+    /// An earlier process has begun it.
+    Continued,
+    /// A group without schedule, at the process's start.
+    Started,
+    /// Images, template or values are others than before, or the group is new.
+    Changed,
+}
+
+/// What becomes of groups as time passes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Turns {
+    /// In file order.
+    pub due: Vec<Due>,
+    /// Groups whose time has come while an earlier run was under way; once for each time.
+    pub skipped: Vec<String>,
+}
+
+/// What the cluster holds of a run's Jobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trace {
+    #[default]
+    None,
+    /// All of its Jobs are over.
+    Over,
+    /// Some Job of it is live.
+    Live,
+}
+
+/// Whether a group has Jobs under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Busy {
+    No,
+    /// With a run.
+    Run,
+    /// With single nodes that came between two runs.
+    Nodes,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: String,
+    content: String,
+    timing: Option<Timing>,
+    overlap: Overlap,
+    catch_up: bool,
+    /// How old a run that is made up may be.
+    catch_up_limit: SignedDuration,
+    /// The last time that it was due, whether it ran then or not.
+    last: Option<Timestamp>,
+    next: Option<Timestamp>,
+    /// A run that has not begun.
+    wish: Option<(RunId, Cause)>,
+    busy: Busy,
+}
+
+/// When a group is due.
+#[derive(Debug, PartialEq)]
+struct Timing {
+    schedule: Schedule,
+    zone: TimeZone,
+}
+
+impl Agenda {
+    /// At the start of a process. `trace` says what the cluster holds of a group's run.
+    pub fn new(config: &Config, now: Timestamp, trace: impl Fn(&str, &RunId) -> Trace) -> Agenda {
+        let entry = |group: &Group| {
+            let mut entry = Entry::new(group, content_of(config, group), now, now);
+            entry.wish = entry.wish_at_start(now, &trace);
+            entry
+        };
+        Agenda { entries: config.groups.iter().map(entry).collect(), started: now }
+    }
+
+    /// What is due at `now`. Whoever takes a run says so by [`Agenda::began`].
+    pub fn turns(&mut self, now: Timestamp) -> Turns {
+        let mut turns = Turns::default();
+        for entry in &mut self.entries {
+            let skipped = entry.pass_time(now, self.started);
+            turns.skipped.extend(std::iter::repeat_n(entry.name.clone(), skipped));
+            if entry.busy == Busy::No
+                && let Some((run_id, cause)) = entry.wish.take()
+            {
+                turns.due.push(Due { group: entry.name.clone(), run_id, cause });
+            }
+        }
+        turns
+    }
+
+    /// When something is due next, by the schedules alone.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.entries.iter().filter_map(|entry| entry.next).min()
+    }
+
+    /// Every group with the time at which it is due next.
+    pub fn next_times(&self) -> impl Iterator<Item = (&str, Option<Timestamp>)> {
+        self.entries.iter().map(|entry| (entry.name.as_str(), entry.next))
+    }
+
+    /// A run of the group is under way.
+    pub fn began(&mut self, group: &str) {
+        self.set_busy(group, Busy::Run);
+    }
+
+    /// Jobs of single nodes are under way; a run that is due waits for them, and is not skipped.
+    pub fn has_nodes(&mut self, group: &str) {
+        self.set_busy(group, Busy::Nodes);
+    }
+
+    /// Nothing of the group is under way any longer.
+    pub fn is_over(&mut self, group: &str) {
+        self.set_busy(group, Busy::No);
+    }
+
+    /// The run that Jobs of nodes belong to that come now: the last one that was due.
+    pub fn run_id(&self, group: &str) -> Option<RunId> {
+        let entry = self.entries.iter().find(|entry| entry.name == group)?;
+        Some(entry.last.map_or_else(|| RunId::of_content(&entry.content), RunId::of_time))
+    }
+
+    /// Another config is in force. Gives the groups that are gone.
+    pub fn follow(&mut self, config: &Config, now: Timestamp) -> Vec<String> {
+        let mut before: Vec<Entry> = std::mem::take(&mut self.entries);
+        for group in &config.groups {
+            let mut entry = Entry::new(group, content_of(config, group), now, self.started);
+            let known = before.iter().position(|known| known.name == entry.name);
+            let changed = match known.map(|place| before.swap_remove(place)) {
+                None => true,
+                Some(known) => {
+                    if known.timing == entry.timing {
+                        (entry.last, entry.next) = (known.last, known.next);
+                    }
+                    entry.busy = known.busy;
+                    let changed = known.content != entry.content;
+                    // A run that waits for its turn is of the content by then.
+                    entry.wish = known.wish;
+                    changed
+                }
+            };
+            if changed && (group.run_on_change || (known.is_none() && entry.timing.is_none())) {
+                entry.wish = Some((entry.current_run(), Cause::Changed));
+            }
+            self.entries.push(entry);
+        }
+        before.into_iter().map(|gone| gone.name).collect()
+    }
+
+    fn set_busy(&mut self, group: &str, busy: Busy) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == group) {
+            entry.busy = busy;
+        }
+    }
+}
+
+impl Entry {
+    fn new(group: &Group, content: String, now: Timestamp, started: Timestamp) -> Entry {
+        let timing = group.schedule.clone().zip(schedule::time_zone(&group.time_zone));
+        let timing = timing.map(|(schedule, zone)| Timing { schedule, zone });
+        Entry {
+            name: group.name.clone(),
+            content,
+            overlap: group.overlap,
+            catch_up: group.catch_up,
+            catch_up_limit: SignedDuration::from_secs(group.catch_up_limit_seconds.into()),
+            last: timing.as_ref().and_then(|timing| timing.last_at(now, started)),
+            next: timing.as_ref().and_then(|timing| timing.next_after(now, started)),
+            timing,
+            wish: None,
+            busy: Busy::No,
+        }
+    }
+
+    fn wish_at_start(&self, now: Timestamp, trace: impl Fn(&str, &RunId) -> Trace) -> Option<(RunId, Cause)> {
+        if self.timing.is_none() {
+            return Some((self.current_run(), Cause::Started));
+        }
+        let last = self.last?;
+        let run_id = RunId::of_time(last);
+        let recent = now.duration_since(last) <= self.catch_up_limit;
+        match trace(&self.name, &run_id) {
+            Trace::Live => Some((run_id, Cause::Continued)),
+            // It may have been killed between two Jobs; where it was not, nothing is left to do.
+            Trace::Over if recent => Some((run_id, Cause::Continued)),
+            Trace::None if recent && self.catch_up => Some((run_id, Cause::Missed)),
+            Trace::Over | Trace::None => None,
+        }
+    }
+
+    /// Lets the time up to `now` pass, and gives how many runs are skipped by that.
+    fn pass_time(&mut self, now: Timestamp, started: Timestamp) -> usize {
+        let Some(timing) = &self.timing else { return 0 };
+        let Some(first) = self.next.filter(|next| *next <= now) else { return 0 };
+        // Of all that were missed at most the latest is made up.
+        let last = timing.last_at(now, started).map_or(first, |last| last.max(first));
+        self.last = Some(last);
+        self.next = timing.next_after(now, started);
+        let late = now.duration_since(last);
+        let wish = match late <= ON_TIME {
+            true => Cause::Scheduled,
+            false if self.catch_up && late <= self.catch_up_limit => Cause::Missed,
+            false => return 0,
+        };
+        match (self.busy, self.overlap) {
+            (Busy::Run, Overlap::Skip) => 1,
+            _ => {
+                let waited = self.wish.replace((RunId::of_time(last), wish));
+                // A change goes with whatever runs next, and is not lost.
+                usize::from(waited.is_some_and(|(_, cause)| cause == Cause::Scheduled))
+            }
+        }
+    }
+
+    fn current_run(&self) -> RunId {
+        self.last.map_or_else(|| RunId::of_content(&self.content), RunId::of_time)
+    }
+}
+
+impl Timing {
+    /// The first time after `now`.
+    fn next_after(&self, now: Timestamp, started: Timestamp) -> Option<Timestamp> {
+        match self.schedule.interval() {
+            Some(interval) => {
+                let passed = now.duration_since(started).as_secs().max(0).div_euclid(interval) + 1;
+                started.checked_add(SignedDuration::from_secs(passed.checked_mul(interval)?)).ok()
+            }
+            None => self.schedule.next_after(now, &self.zone),
+        }
+    }
+
+    /// The last time up to `now`; for an interval the process's start counts as one.
+    fn last_at(&self, now: Timestamp, started: Timestamp) -> Option<Timestamp> {
+        match self.schedule.interval() {
+            Some(interval) => {
+                let passed = now.duration_since(started).as_secs().max(0).div_euclid(interval);
+                started.checked_add(SignedDuration::from_secs(passed.checked_mul(interval)?)).ok()
+            }
+            None => self.schedule.last_at(now, &self.zone),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+use super::*;
+use crate::plan::tests::{config, group};
+
+fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn scheduled(name: &str, schedule: &str, zone: &str) -> Group {
+    let mut group = group(name);
+    group.schedule = Some(Schedule::parse(schedule).unwrap());
+    group.time_zone = zone.into();
+    group
+}
+
+fn agenda(groups: Vec<Group>, now: &str) -> Agenda {
+    Agenda::new(&config(groups), time(now), |_, _| Trace::None)
+}
+
+/// Run ids and causes of what is due.
+fn due(agenda: &mut Agenda, now: &str) -> Vec<(String, Cause)> {
+    let turns = agenda.turns(time(now));
+    turns.due.into_iter().map(|due| (due.run_id.as_str().to_owned(), due.cause)).collect()
+}
+
+#[test]
+fn a_group_without_schedule_runs_once_at_the_start() {
+    let mut agenda = agenda(vec![group("g")], "2026-11-25T12:00:00Z");
+    let turns = due(&mut agenda, "2026-11-25T12:00:00Z");
+    assert!(
+        matches!(&turns[..], [(id, Cause::Started)] if id.starts_with("c-") && id.len() == 18),
+        "{turns:?}"
+    );
+    assert_eq!(due(&mut agenda, "2027-11-25T12:00:00Z"), []);
+    assert_eq!(agenda.next(), None);
+}
+
+#[test]
+fn a_schedule_is_due_at_its_times_and_names_its_runs_by_them() {
+    let mut agenda = agenda(vec![scheduled("g", "0 3 * * *", "Europe/Berlin")], "2026-11-25T12:00:00Z");
+    assert_eq!(due(&mut agenda, "2026-11-25T12:00:00Z"), [], "the last time is nine hours ago");
+    assert_eq!(agenda.run_id("g").unwrap().as_str(), "20261125t020000z");
+    assert_eq!(agenda.next(), Some(time("2026-11-26T02:00:00Z")));
+    assert_eq!(due(&mut agenda, "2026-11-26T01:59:59Z"), []);
+    let expected = [("20261126t020000z".to_owned(), Cause::Scheduled)];
+    assert_eq!(due(&mut agenda, "2026-11-26T02:00:00Z"), expected);
+    assert_eq!(due(&mut agenda, "2026-11-26T02:00:01Z"), []);
+}
+
+#[test]
+fn a_year_of_hours_and_days_passes_with_both_clock_changes() {
+    for zone in ["Europe/Berlin", "Australia/Lord_Howe", "America/New_York"] {
+        let start = time("2026-01-01T00:00:00Z");
+        let groups = vec![scheduled("daily", "30 2 * * *", zone), scheduled("hourly", "@hourly", zone)];
+        let mut agenda = Agenda::new(&config(groups), start, |_, _| Trace::None);
+        let mut ran: Vec<(String, String)> = Vec::new();
+        let end = time("2027-01-01T00:00:00Z");
+        while let Some(next) = agenda.next().filter(|next| *next < end) {
+            for Due { group, run_id, cause } in agenda.turns(next).due {
+                assert_eq!(
+                    cause,
+                    if ran.is_empty() && next == start { Cause::Missed } else { Cause::Scheduled }
+                );
+                ran.push((group, run_id.as_str().to_owned()));
+            }
+        }
+        for name in ["daily", "hourly"] {
+            let text = if name == "daily" { "30 2 * * *" } else { "@hourly" };
+            let (schedule, zone) = (Schedule::parse(text).unwrap(), schedule::time_zone(zone).unwrap());
+            let mut expected = Vec::new();
+            let mut now = start;
+            while let Some(next) = schedule.next_after(now, &zone).filter(|next| *next < end) {
+                expected.push(next.strftime("%Y%m%dt%H%M%Sz").to_string());
+                now = next;
+            }
+            let got: Vec<String> =
+                ran.iter().filter(|(group, _)| group == name).map(|(_, id)| id.clone()).collect();
+            // `@hourly` was due at the very start as well.
+            let got = if got.len() > expected.len() { &got[1..] } else { &got[..] };
+            assert_eq!(got, expected, "{name} in {zone:?}");
+            assert!(expected.len() >= 364);
+        }
+    }
+}
+
+#[test]
+fn runs_of_one_group_never_overlap() {
+    let mut skipping = scheduled("skip", "*/10 * * * *", "Etc/UTC");
+    skipping.overlap = Overlap::Skip;
+    let mut waiting = scheduled("wait", "*/10 * * * *", "Etc/UTC");
+    waiting.overlap = Overlap::Wait;
+    let mut agenda = agenda(vec![skipping, waiting], "2026-11-25T11:55:00Z");
+    agenda.turns(time("2026-11-25T11:55:00Z"));
+    for group in ["skip", "wait"] {
+        agenda.began(group);
+    }
+    let turns = agenda.turns(time("2026-11-25T12:00:00Z"));
+    assert_eq!(turns, Turns { due: vec![], skipped: vec!["skip".into()] });
+    let turns = agenda.turns(time("2026-11-25T12:10:00Z"));
+    assert_eq!(turns.skipped, ["skip", "wait"], "one run at most waits");
+    agenda.is_over("skip");
+    agenda.is_over("wait");
+    let turns = agenda.turns(time("2026-11-25T12:10:01Z"));
+    assert_eq!(turns.due.len(), 1);
+    assert_eq!((turns.due[0].group.as_str(), turns.due[0].run_id.as_str()), ("wait", "20261125t121000z"));
+}
+
+#[test]
+fn a_run_waits_for_single_nodes_and_is_not_skipped_for_them() {
+    let mut agenda = agenda(vec![scheduled("g", "0 * * * *", "Etc/UTC")], "2026-11-25T11:30:00Z");
+    agenda.turns(time("2026-11-25T11:30:00Z"));
+    agenda.has_nodes("g");
+    assert_eq!(agenda.turns(time("2026-11-25T12:00:00Z")), Turns::default());
+    agenda.is_over("g");
+    assert_eq!(due(&mut agenda, "2026-11-25T12:05:00Z"), [("20261125t120000z".to_owned(), Cause::Scheduled)]);
+}
+
+#[test]
+fn after_downtime_one_missed_run_is_made_up_if_it_is_not_too_old() {
+    let every_ten = || scheduled("g", "*/10 * * * *", "Etc/UTC");
+    let mut fresh = agenda(vec![every_ten()], "2026-11-25T12:09:00Z");
+    assert_eq!(due(&mut fresh, "2026-11-25T12:09:00Z"), [("20261125t120000z".to_owned(), Cause::Missed)]);
+    assert_eq!(due(&mut fresh, "2026-11-25T12:09:01Z"), []);
+
+    let mut never = every_ten();
+    never.catch_up = false;
+    let mut never = agenda(vec![never], "2026-11-25T12:09:00Z");
+    assert_eq!(due(&mut never, "2026-11-25T12:09:00Z"), []);
+
+    let mut old = agenda(vec![scheduled("g", "0 3 * * *", "Etc/UTC")], "2026-11-25T04:00:01Z");
+    assert_eq!(due(&mut old, "2026-11-25T04:00:01Z"), [], "the limit is an hour");
+
+    // The process was there, and slept.
+    let mut slept = agenda(vec![every_ten()], "2026-11-25T12:00:00Z");
+    slept.turns(time("2026-11-25T12:00:00Z"));
+    assert_eq!(due(&mut slept, "2026-11-25T15:09:00Z"), [("20261125t150000z".to_owned(), Cause::Missed)]);
+    assert_eq!(slept.next(), Some(time("2026-11-25T15:10:00Z")));
+}
+
+#[test]
+fn a_run_under_way_is_continued_under_its_id() {
+    let group = || {
+        let mut group = scheduled("g", "0 3 * * *", "Etc/UTC");
+        group.catch_up = false;
+        group
+    };
+    let start = |trace, now| {
+        let known =
+            move |_: &str, id: &RunId| if id.as_str() == "20261125t030000z" { trace } else { Trace::None };
+        due(&mut Agenda::new(&config(vec![group()]), time(now), known), now)
+    };
+    let continued = [("20261125t030000z".to_owned(), Cause::Continued)];
+    assert_eq!(start(Trace::Live, "2026-11-25T09:00:00Z"), continued);
+    assert_eq!(start(Trace::Over, "2026-11-25T03:30:00Z"), continued);
+    assert_eq!(start(Trace::Over, "2026-11-25T09:00:00Z"), []);
+    assert_eq!(start(Trace::None, "2026-11-25T03:30:00Z"), []);
+}
+
+#[test]
+fn an_interval_counts_from_the_start() {
+    let mut agenda = agenda(vec![scheduled("g", "@every 90s", "Etc/UTC")], "2026-11-25T12:00:10Z");
+    agenda.turns(time("2026-11-25T12:00:10Z"));
+    assert_eq!(agenda.next(), Some(time("2026-11-25T12:01:40Z")));
+    assert_eq!(due(&mut agenda, "2026-11-25T12:01:41Z"), [("20261125t120140z".to_owned(), Cause::Scheduled)]);
+    assert_eq!(agenda.next(), Some(time("2026-11-25T12:03:10Z")));
+}
+
+#[test]
+fn a_changed_config_runs_what_has_changed() {
+    let first = vec![scheduled("kept", "0 3 * * *", "Etc/UTC"), group("gone"), group("plain")];
+    let mut agenda = agenda(first, "2026-11-25T12:00:00Z");
+    agenda.turns(time("2026-11-25T12:00:00Z"));
+    let image = |text: &str| vec![crate::config::ImageRef::parse(text).unwrap()];
+
+    let mut kept = scheduled("kept", "0 3 * * *", "Etc/UTC");
+    let mut quiet = scheduled("quiet", "0 3 * * *", "Etc/UTC");
+    quiet.run_on_change = false;
+    let mut next = config(vec![kept.clone(), quiet, group("plain"), group("new")]);
+    assert_eq!(agenda.follow(&next, time("2026-11-25T12:01:00Z")), ["gone"]);
+    let turns = agenda.turns(time("2026-11-25T12:01:00Z"));
+    let names: Vec<&str> = turns.due.iter().map(|due| due.group.as_str()).collect();
+    assert_eq!(names, ["new"], "nothing else has changed");
+
+    kept.images = image("quay.io/team/app:2.0");
+    next.groups[0] = kept;
+    next.groups[1].images = image("quay.io/team/app:2.0");
+    next.groups[2].deadline_seconds = 77;
+    agenda.follow(&next, time("2026-11-25T12:02:00Z"));
+    assert_eq!(due(&mut agenda, "2026-11-25T12:02:00Z"), [("20261125t030000z".to_owned(), Cause::Changed)]);
+}
+
+#[test]
+fn a_change_during_a_run_waits_for_its_end() {
+    let mut agenda = agenda(vec![group("g")], "2026-11-25T12:00:00Z");
+    agenda.turns(time("2026-11-25T12:00:00Z"));
+    agenda.began("g");
+    let mut changed = group("g");
+    changed.images = vec![crate::config::ImageRef::parse("quay.io/team/app:2.0").unwrap()];
+    agenda.follow(&config(vec![changed]), time("2026-11-25T12:01:00Z"));
+    assert_eq!(due(&mut agenda, "2026-11-25T12:01:00Z"), []);
+    agenda.is_over("g");
+    assert!(matches!(&due(&mut agenda, "2026-11-25T12:02:00Z")[..], [(_, Cause::Changed)]));
+}

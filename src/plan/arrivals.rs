@@ -1,0 +1,210 @@
+//! Which nodes get a group's images between its runs: those that join, turn Ready, are uncordoned or
+//! gain a matching label. Pure: whoever asks brings `now`.
+//!
+//! A node that comes and goes is not served each time: within `keep_jobs` of its last Job not at all,
+//! after that at intervals that double.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{KnownNode, content_of};
+use crate::config::{Config, Group};
+
+/// The longest interval between two Jobs for a node that comes and goes.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
+
+/// What is known of every node, for every group that follows nodes.
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    groups: HashMap<String, Visitors>,
+}
+
+#[derive(Debug, Default)]
+struct Visitors {
+    content: String,
+    by_node: HashMap<Arc<str>, Visit>,
+}
+
+#[derive(Debug)]
+struct Visit {
+    uid: Arc<str>,
+    /// When it was last seen, it could take the group's Job.
+    is_for: bool,
+    /// When its last Job was begun, or ended.
+    last: Option<Timestamp>,
+    /// Jobs that it got because it came back.
+    repeats: u32,
+}
+
+impl Arrivals {
+    /// Another config is in force. A group of other content begins anew with every node.
+    pub fn follow(&mut self, config: &Config) {
+        let mut before = std::mem::take(&mut self.groups);
+        for group in config.groups.iter().filter(|group| group.new_nodes) {
+            let content = content_of(config, group);
+            let mut visitors = before.remove(&group.name).unwrap_or_default();
+            if visitors.content != content {
+                visitors.content = content;
+                for visit in visitors.by_node.values_mut() {
+                    (visit.last, visit.repeats) = (None, 0);
+                }
+            }
+            self.groups.insert(group.name.clone(), visitors);
+        }
+    }
+
+    /// Whether `node`, as it is now, is to get `group`'s Job at once.
+    pub fn is_due(&mut self, group: &Group, node: &KnownNode, now: Timestamp) -> bool {
+        let Some(visit) = self.visit(group, node) else { return false };
+        let is_for = node.is_for(group);
+        if std::mem::replace(&mut visit.is_for, is_for) || !is_for {
+            return false;
+        }
+        let Some(last) = visit.last else { return true };
+        // The Job of the last time is there for that long, and says that nothing is left to do.
+        let keep = SignedDuration::from_secs(group.keep_jobs_seconds.into());
+        let pause = (keep * (1 << visit.repeats.min(10))).min(LONGEST_PAUSE.max(keep));
+        if now.duration_since(last) < pause {
+            return false;
+        }
+        visit.repeats += 1;
+        true
+    }
+
+    /// `node` is there, and nothing is to be done about that.
+    pub fn is_known(&mut self, group: &Group, node: &KnownNode) {
+        if let Some(visit) = self.visit(group, node) {
+            visit.is_for = node.is_for(group);
+        }
+    }
+
+    /// A Job of `group` for the node was begun, or has ended.
+    pub fn has_job(&mut self, group: &str, node: &str, now: Timestamp) {
+        let visit = self.groups.get_mut(group).and_then(|visitors| visitors.by_node.get_mut(node));
+        if let Some(visit) = visit {
+            visit.last = Some(now);
+        }
+    }
+
+    /// The node is gone: another of its name is another.
+    pub fn forget_node(&mut self, node: &str) {
+        for visitors in self.groups.values_mut() {
+            visitors.by_node.remove(node);
+        }
+    }
+
+    fn visit(&mut self, group: &Group, node: &KnownNode) -> Option<&mut Visit> {
+        let visitors = self.groups.get_mut(&group.name)?;
+        let node = node.whole();
+        if !visitors.by_node.contains_key(node.name.as_str()) {
+            visitors.by_node.insert(node.name.as_str().into(), Visit::new(&node.uid));
+        }
+        let visit = visitors.by_node.get_mut(node.name.as_str())?;
+        if *visit.uid != *node.uid {
+            *visit = Visit::new(&node.uid);
+        }
+        Some(visit)
+    }
+}
+
+impl Visit {
+    fn new(uid: &str) -> Visit {
+        Visit { uid: uid.into(), is_for: false, last: None, repeats: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Node;
+    use crate::plan::tests::{config, group, ready_node};
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    fn known(change: impl FnOnce(&mut Node)) -> KnownNode {
+        let mut node = ready_node("n");
+        change(&mut node);
+        KnownNode::new(node)
+    }
+
+    fn arrivals(config: &Config) -> Arrivals {
+        let mut arrivals = Arrivals::default();
+        arrivals.follow(config);
+        arrivals
+    }
+
+    #[test]
+    fn a_node_is_due_once_it_can_take_the_job() {
+        let config = config(vec![group("g")]);
+        let group = &config.groups[0];
+        let mut arrivals = arrivals(&config);
+        let not_ready = known(|node| node.ready = false);
+        assert!(!arrivals.is_due(group, &not_ready, at(0)));
+        assert!(arrivals.is_due(group, &known(|_| {}), at(1)), "it turned Ready");
+        assert!(!arrivals.is_due(group, &known(|_| {}), at(2)), "a heartbeat is no arrival");
+        let mut arrivals = Arrivals::default();
+        arrivals.follow(&config);
+        assert!(!arrivals.is_due(group, &known(|node| node.unschedulable = true), at(3)));
+        assert!(arrivals.is_due(group, &known(|_| {}), at(4)), "it was uncordoned");
+    }
+
+    #[test]
+    fn a_label_makes_a_node_one_of_the_group() {
+        let mut selecting = group("g");
+        selecting.node_selector = crate::config::NodeSelector::parse("zone=fra").unwrap();
+        let config = config(vec![selecting]);
+        let mut arrivals = arrivals(&config);
+        assert!(!arrivals.is_due(&config.groups[0], &known(|_| {}), at(0)));
+        let labelled = known(|node| drop(node.labels.insert("zone".into(), "fra".into())));
+        assert!(arrivals.is_due(&config.groups[0], &labelled, at(1)));
+    }
+
+    #[test]
+    fn a_node_that_comes_back_waits_for_keep_jobs_and_then_twice_as_long_each_time() {
+        let config = config(vec![group("g")]);
+        let group = &config.groups[0];
+        let mut arrivals = arrivals(&config);
+        let mut due_at = Vec::new();
+        // Down and up again every 100 s, for four days.
+        for second in (0..4 * 86_400).step_by(100) {
+            arrivals.is_due(group, &known(|node| node.ready = false), at(second));
+            if arrivals.is_due(group, &known(|_| {}), at(second + 50)) {
+                arrivals.has_job("g", "n", at(second + 50));
+                due_at.push(second + 50);
+            }
+        }
+        let pauses: Vec<i64> = due_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(pauses, [3600, 7200, 14_400, 28_800, 57_600, 86_400, 86_400]);
+    }
+
+    #[test]
+    fn another_node_of_its_name_and_other_content_begin_anew() {
+        let mut changed = config(vec![group("g")]);
+        let mut arrivals = arrivals(&changed);
+        assert!(arrivals.is_due(&changed.groups[0], &known(|_| {}), at(0)));
+        arrivals.has_job("g", "n", at(0));
+        let replaced = known(|node| node.uid = "another".into());
+        assert!(arrivals.is_due(&changed.groups[0], &replaced, at(1)));
+        arrivals.has_job("g", "n", at(1));
+        changed.groups[0].images = vec![crate::config::ImageRef::parse("quay.io/team/app:2.0").unwrap()];
+        arrivals.follow(&changed);
+        assert!(!arrivals.is_due(&changed.groups[0], &replaced, at(2)), "a change is the run's affair");
+        let down = known(|node| (node.ready, node.uid) = (false, "another".into()));
+        arrivals.is_due(&changed.groups[0], &down, at(3));
+        assert!(arrivals.is_due(&changed.groups[0], &replaced, at(4)));
+        arrivals.forget_node("n");
+        assert!(arrivals.groups["g"].by_node.is_empty());
+    }
+
+    #[test]
+    fn a_group_that_does_not_follow_nodes_has_no_arrivals() {
+        let mut still = group("g");
+        still.new_nodes = false;
+        let config = config(vec![still]);
+        assert!(!arrivals(&config).is_due(&config.groups[0], &known(|_| {}), at(0)));
+    }
+}

@@ -156,6 +156,16 @@ check "deploy/serve-ha is accepted without a warning" quietly kubectl apply -k d
 check "its pods are made and rolled out" rolled_out
 check "and there are two" same 2 "$(kubectl get pods -n "$namespace" -l "$selector" -o name | wc -l)"
 
+# The overlay of docs/serve.md: one's own config, under the name that the pod mounts.
+mkdir -p "$work/vendor/quayctl-controller" "$work/clusters/prod/image-pulls"
+cp -R config deploy "$work/vendor/quayctl-controller"
+echo "# mine" >"$work/clusters/prod/image-pulls/quayctl.toml"
+sed -n '/^# clusters\/prod/,/^```/{/^```/!p}' docs/serve.md >"$work/clusters/prod/image-pulls/kustomization.yaml"
+kubectl kustomize "$work/clusters/prod/image-pulls" >"$work/overlay.yaml"
+check "the overlay of docs/serve.md is accepted" quietly kubectl apply --dry-run=server -f "$work/overlay.yaml"
+check "it has one ConfigMap, with its own file" same "# mine" \
+    "$(sed -n 's/^    \(# mine\)$/\1/p' "$work/overlay.yaml")"
+
 # A mirror is one line in kustomization.yaml.
 cp -R config deploy "$work"
 for folder in deploy deploy/serve; do

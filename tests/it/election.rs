@@ -107,35 +107,37 @@ async fn a_leader_whose_lease_was_given_away_says_so_at_its_next_renewal() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_holders_clock_shows_decides_nothing() {
+    tokio::join!(holder_with_a_clock_off_by(-1), holder_with_a_clock_off_by(1));
+}
+
+async fn holder_with_a_clock_off_by(hours: i64) {
     let bed = shared();
-    for hours in [-1, 1] {
-        let namespace = bed.namespace("election");
-        let there = json!({
-            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": {"name": "quayctl-controller-default", "namespace": namespace},
+    let namespace = bed.namespace("election");
+    let there = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "quayctl-controller-default", "namespace": namespace},
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), there.to_string()).unwrap();
+    ended(&mut bed.kubectl(&["create", "-f", file.path().to_str().unwrap()])).expect_code(0);
+    let renew = || {
+        let time = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours);
+        let renewed = json!({
+            "holderIdentity": "other", "leaseDurationSeconds": 15, "renewTime": format!("{time:.6}"),
         });
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), there.to_string()).unwrap();
-        ended(&mut bed.kubectl(&["create", "-f", file.path().to_str().unwrap()])).expect_code(0);
-        let renew = || {
-            let time = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours);
-            let renewed = json!({
-                "holderIdentity": "other", "leaseDurationSeconds": 15, "renewTime": format!("{time:.6}"),
-            });
-            patch_lease(bed, &namespace, &renewed);
-        };
+        patch_lease(bed, &namespace, &renewed);
+    };
+    renew();
+    let mut ours = stand(bed, &namespace, "ours").await;
+    // Renewed in time, as one would who renews every 5 s.
+    for _ in 0..4 {
+        assert!(timeout(Duration::from_secs(5), ours.changed()).await.is_err(), "{hours} h");
         renew();
-        let mut ours = stand(bed, &namespace, "ours").await;
-        // Renewed in time, as one would who renews every 5 s.
-        for _ in 0..4 {
-            assert!(timeout(Duration::from_secs(5), ours.changed()).await.is_err(), "{hours} h");
-            renew();
-        }
-        assert!(!ours.is_leader());
-        let took = leads_within(&mut ours, TAKEN_OVER).await;
-        println!("with a clock {hours} h off: led {took:?} after the last renewal");
-        assert!(took >= Duration::from_secs(14), "{took:?}");
     }
+    assert!(!ours.is_leader());
+    let took = leads_within(&mut ours, TAKEN_OVER).await;
+    println!("with a clock {hours} h off: led {took:?} after the last renewal");
+    assert!(took >= Duration::from_secs(14), "{took:?}");
 }
 
 /// Looks every few milliseconds whether two lead, and counts.

@@ -22,7 +22,7 @@ fn join(bed: &Bed, names: &[String], change: impl Fn(&mut Value)) {
             let mut node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {
                 "name": name, "labels": like["metadata"]["labels"], "annotations": like["metadata"]["annotations"]}});
             // What kubelets say of themselves; the simulation says the rest.
-            for key in ["nodeInfo", "capacity", "allocatable"] {
+            for key in ["nodeInfo", "capacity", "allocatable", "addresses"] {
                 node["status"][key] = like["status"][key].clone();
             }
             node["metadata"]["labels"]["kubernetes.io/hostname"] = name.as_str().into();

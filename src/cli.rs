@@ -1,5 +1,6 @@
 //! Flags and subcommands, with the environment names that stand for them. No logic.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -32,6 +33,8 @@ pub struct Cli {
 pub enum Command {
     /// One pass over all groups: plan, apply, wait, report (the default)
     Run(RunArgs),
+    /// Stay: run groups at their schedules, follow the config and the nodes, serve metrics and health
+    Serve(ServeArgs),
     /// Print the Jobs of a run as a stream of YAML, without creating any
     Render(RenderArgs),
     /// Check the config and its templates; exit 2 where something is wrong
@@ -82,6 +85,16 @@ pub struct RunArgs {
     /// Also write the report as JSON to this file
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Where /healthz, /readyz and /metrics are served
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Work only while holding a Lease, so that of several replicas one works at a time
+    #[arg(long)]
+    pub leader_elect: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -19,6 +19,7 @@ mod plan;
 mod render;
 mod run;
 mod selection;
+mod serve;
 mod signals;
 mod templates;
 
@@ -79,6 +80,7 @@ pub fn execute(cli: Cli) -> Result<u8, CommandError> {
         .map_err(|source| CommandError::Output { what: "to the runtime".to_owned(), source })?;
     match command {
         Command::Run(args) => runtime.block_on(run::run(&global, &args)),
+        Command::Serve(args) => runtime.block_on(serve::serve(&global, &args)),
         Command::Render(args) => runtime.block_on(render::render(&global, &args)),
         Command::Check(args) => runtime.block_on(check::check(&global, &args)),
         Command::Schema => check::schema(),
@@ -90,12 +92,16 @@ pub fn execute(cli: Cli) -> Result<u8, CommandError> {
 
 /// Reads the config that the command line asks for.
 fn load_result(global: &GlobalArgs) -> Result<Loaded, LoadError> {
-    let sources = Sources {
+    load::load(&sources(global))
+}
+
+/// Where the config of this command line comes from.
+fn sources(global: &GlobalArgs) -> Sources {
+    Sources {
         path: global.config.clone().filter(|path| !path.as_os_str().is_empty()),
         flags: Overrides { namespace: given(&global.namespace), instance: given(&global.instance) },
         environment: load::environment(),
-    };
-    load::load(&sources)
+    }
 }
 
 /// The part of the config that is selected; its warnings are shown.

@@ -133,6 +133,15 @@ pub fn plan_one<'n>(
     plan_group(config, group.clone(), nodes, identity)
 }
 
+/// Nodes of `group` with a live Job at the same time, where these are all nodes.
+pub fn limit_over<'n>(config: &Config, group: &Group, nodes: impl Iterator<Item = &'n KnownNode>) -> usize {
+    let eligible = match group.concurrency {
+        Some(Limit::Percent(_)) => nodes.filter(|node| node.is_for(group)).count(),
+        Some(Limit::Nodes(_)) | None => 0,
+    };
+    limit(config, group, eligible)
+}
+
 impl PlannedGroup {
     /// How long the group takes where each of its Jobs takes as long as it may.
     pub fn longest_seconds(&self) -> u64 {

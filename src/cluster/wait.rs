@@ -384,6 +384,14 @@ impl<'a> Runner<'a> {
             flight.created(Instant::now(), deadline);
         }
         if let Some(job) = applied.adopted {
+            if self.settled {
+                let (namespace, name) = &job.key;
+                self.warn_once(format!(
+                    "another process seems to work for the same instance: it has created Job {name} in namespace \
+                     {namespace:?} before us; stop one of them, give one an `instance` of its own, or start both with \
+                     --leader-elect"
+                ));
+            }
             self.on_job(index, *job);
         }
         match closing {

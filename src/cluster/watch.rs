@@ -166,6 +166,18 @@ impl Watches {
         });
     }
 
+    /// Of which runs there are Jobs, by group and run id, and whether any of them is live.
+    pub fn traces(listed: &[Seen]) -> HashMap<(String, String), bool> {
+        let mut traces = HashMap::new();
+        for seen in listed {
+            if let Seen::Job(job) = seen {
+                let live = traces.entry((job.group.clone(), job.run_id.clone())).or_insert(false);
+                *live |= job.facts.ending().is_none();
+            }
+        }
+        traces
+    }
+
     /// What was there before the first Job of this run.
     pub fn take_listed(&mut self) -> Vec<Seen> {
         std::mem::take(&mut self.listed)

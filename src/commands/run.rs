@@ -17,16 +17,16 @@ use tokio::time::{sleep_until, timeout_at};
 
 use super::plan::{only_selector, plan_over, print};
 use super::signals::Signals;
+use super::templates::manifest;
 use super::{
     CommandError, FAILURE, connect_options, load_config, renderer, run_id, stream_to_stdout, write_stdout,
 };
 use crate::cli::{DryRun, GlobalArgs, Output, RunArgs};
 use crate::cluster::{ApplyError, Cluster, ClusterError, JobKey, Mode, RunEnd, RunInputs, Watches};
 use crate::config::load::Loaded;
-use crate::outcome::{Failure, Reason};
 use crate::plan::{JobIndex, Plan, PlannedJob, RunId, TemplateChoice};
 use crate::progress::Progress;
-use crate::render::{Manifest, RenderError, Renderer};
+use crate::render::{RenderError, Renderer};
 use crate::report::{PlanReport, Refusal, RunFacts, RunReport};
 use crate::telemetry::use_color;
 
@@ -189,17 +189,6 @@ async fn within<T>(
             Err(ClusterError::Unreachable { server: cluster.server.clone(), cause }.into())
         }
     }
-}
-
-/// A manifest, or why this node cannot have one.
-fn manifest(renderer: &Renderer, job: &PlannedJob) -> Result<Manifest, Failure> {
-    renderer.render(job).map_err(|error| {
-        let reason = match error {
-            RenderError::NoCarrierImage { .. } => Reason::CarrierImageFailed,
-            _ => Reason::ApiError,
-        };
-        Failure::new(reason, error.to_string())
-    })
 }
 
 /// Lets the API server check every Job without keeping any, and prints the plan with its refusals.

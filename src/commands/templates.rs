@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use crate::config::load::Loaded;
 use crate::config::problem::{Origin, Problem, Severity};
 use crate::config::{Group, TemplateName};
-use crate::render::{Probe, RenderError, Renderer, TemplateError};
+use crate::outcome::{Failure, Reason};
+use crate::plan::PlannedJob;
+use crate::render::{Manifest, Probe, RenderError, Renderer, TemplateError};
 
 /// What trying showed.
 pub struct Tried {
@@ -50,6 +52,17 @@ pub fn try_templates(loaded: &Loaded) -> Tried {
         }
     }
     Tried { renderer: Some(renderer), errors, warnings }
+}
+
+/// A manifest, or why this node cannot have one.
+pub fn manifest(renderer: &Renderer, job: &PlannedJob) -> Result<Manifest, Failure> {
+    renderer.render(job).map_err(|error| {
+        let reason = match error {
+            RenderError::NoCarrierImage { .. } => Reason::CarrierImageFailed,
+            _ => Reason::ApiError,
+        };
+        Failure::new(reason, error.to_string())
+    })
 }
 
 fn of_template(loaded: &Loaded, severity: Severity, code: &'static str, error: &TemplateError) -> Problem {

@@ -156,7 +156,7 @@ impl Schedule {
             if last.is_some() {
                 return last;
             }
-            window = window * 8;
+            window *= 8;
         }
         None
     }

@@ -155,6 +155,11 @@ impl Agenda {
         Some(entry.last.map_or_else(|| RunId::of_content(&entry.content), RunId::of_time))
     }
 
+    /// When the group was last due; `None` for one without schedule.
+    pub fn last(&self, group: &str) -> Option<Timestamp> {
+        self.entries.iter().find(|entry| entry.name == group)?.last
+    }
+
     /// Another config is in force. Gives the groups that are gone.
     pub fn follow(&mut self, config: &Config, now: Timestamp) -> Vec<String> {
         let mut before: Vec<Entry> = std::mem::take(&mut self.entries);

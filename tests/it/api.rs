@@ -1,7 +1,7 @@
 //! Exact wire behaviour against a scripted API server on loopback: what a real one does too rarely,
 //! or too destructively, to wait for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
@@ -11,8 +11,11 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
+use crate::support::serving::Serving;
 use crate::support::{Ended, ended, quayctl};
 
 const JOBS: &str = "/apis/batch/v1/namespaces/pulls/jobs";
@@ -26,13 +29,16 @@ struct Server {
     requests: Mutex<Vec<String>>,
     bodies: Mutex<Vec<Value>>,
     jobs: Mutex<HashMap<String, Value>>,
+    /// Jobs that are over, oldest first, and how many of them are kept: what a TTL does.
+    over: Mutex<VecDeque<String>>,
+    kept: usize,
     /// Every event so far. A watch begins after the list it continues, wherever that leaves it: as
     /// with a real API server nothing that happened in between is lost.
     events: tokio::sync::watch::Sender<Vec<String>>,
 }
 
-/// Starts a server with `nodes` ready nodes, runs the binary against it, and returns both.
-async fn run_against(nodes: usize, script: Script, more: &str) -> (Ended, Arc<Server>) {
+/// Starts a server with `nodes` ready nodes, and gives it with a kubeconfig for it.
+async fn start(nodes: usize, script: Script, kept: usize) -> (Arc<Server>, NamedTempFile, JoinHandle<()>) {
     let nodes: Vec<Value> = (0..nodes).map(|n| node(&format!("node-{n}"))).collect();
     let server = Arc::new(Server {
         script,
@@ -40,14 +46,16 @@ async fn run_against(nodes: usize, script: Script, more: &str) -> (Ended, Arc<Se
         requests: Mutex::default(),
         bodies: Mutex::default(),
         jobs: Mutex::default(),
+        over: Mutex::default(),
+        kept,
         events: tokio::sync::watch::Sender::default(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = Router::new().fallback(answer).with_state(server.clone());
-    let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
 
-    let mut kubeconfig = tempfile::NamedTempFile::new().unwrap();
+    let mut kubeconfig = NamedTempFile::new().unwrap();
     let text = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
         "clusters": [{"name": "c", "cluster": {"server": format!("http://{address}")}}],
@@ -55,7 +63,13 @@ async fn run_against(nodes: usize, script: Script, more: &str) -> (Ended, Arc<Se
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "pulls"}}],
     });
     write!(kubeconfig, "{text}").unwrap();
-    let mut config = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    (server, kubeconfig, serving)
+}
+
+/// Starts a server with `nodes` ready nodes, runs the binary against it, and returns both.
+async fn run_against(nodes: usize, script: Script, more: &str) -> (Ended, Arc<Server>) {
+    let (server, kubeconfig, serving) = start(nodes, script, usize::MAX).await;
+    let mut config = NamedTempFile::with_suffix(".toml").unwrap();
     write!(config, "[[groups]]\nname = \"g\"\nimages = [\"quay.io/team/app:1.0\"]\n{more}\n").unwrap();
 
     let mut command = quayctl();
@@ -113,13 +127,20 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
 impl Server {
     /// Keeps the Job and lets it complete at once.
     fn complete(&self, mut job: Value) {
-        job["metadata"]["uid"] = "u".into();
+        job["metadata"]["uid"] = job["metadata"]["name"].clone();
         job["metadata"]["resourceVersion"] = "2".into();
         job["status"] = json!({"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]});
         let name = job["metadata"]["name"].as_str().unwrap().to_owned();
-        let event = json!({"type": "MODIFIED", "object": job}).to_string();
-        self.jobs.lock().unwrap().insert(name, job);
-        self.events.send_modify(|events| events.push(event));
+        let mut news = vec![json!({"type": "MODIFIED", "object": job}).to_string()];
+        let mut jobs = self.jobs.lock().unwrap();
+        let mut over = self.over.lock().unwrap();
+        jobs.insert(name.clone(), job);
+        over.push_back(name);
+        if over.len() > self.kept {
+            let job = over.pop_front().and_then(|oldest| jobs.remove(&oldest));
+            news.extend(job.map(|job| json!({"type": "DELETED", "object": job}).to_string()));
+        }
+        self.events.send_modify(|events| events.extend(news));
     }
 
     /// An open watch from the empty list on.
@@ -261,4 +282,33 @@ async fn the_token_is_in_no_log_line_and_in_no_report() {
     let ended = ended.expect_code(0);
     assert!(!ended.stderr.contains("s3cr3t") && !ended.stdout.contains("s3cr3t"));
     assert!(ended.stderr.contains("TRACE"), "the log is as verbose as can be: {}", ended.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_runs_of_serve_take_no_more_memory_than_a_hundred() {
+    const GROUPS: usize = 25;
+    let (_server, kubeconfig, serving) = start(2, vec![created], 100).await;
+    let groups = (0..GROUPS).map(|n| {
+        format!(
+            "[[groups]]\nname = \"g{n}\"\nimages = [\"quay.io/team/app:{n}\"]\nschedule = \"@every 1s\"\n"
+        )
+    });
+    let mut config = NamedTempFile::with_suffix(".toml").unwrap();
+    write!(config, "{}", groups.collect::<String>()).unwrap();
+    let measured = tokio::task::spawn_blocking(move || {
+        let serve = Serving::start_with(kubeconfig.path(), "pulls", config.path(), &[], &[]);
+        let mut resident = Vec::new();
+        for runs in [100, 1000] {
+            serve.wait_for_nth("is over: 2 succeeded, 0 failed, 0 skipped", runs);
+            let status = std::fs::read_to_string(format!("/proc/{}/status", serve.pid())).unwrap();
+            let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+            resident.push(line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap());
+        }
+        let served = serve.terminate();
+        assert_eq!(served.code, Some(0), "{}", served.log);
+        resident
+    });
+    let resident = measured.await.unwrap();
+    serving.abort();
+    assert!(resident[1] <= resident[0] * 1.1, "KiB after 100 and 1,000 runs: {resident:?}");
 }

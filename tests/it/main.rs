@@ -13,6 +13,8 @@
 //! * `interface`: the old interface, plans and dry runs. `regressions`: the defects of 2017.
 //! * `monitoring`: `/metrics`, the alerts and the dashboard.
 //! * `oracles`: what we read means what it means to those who read it elsewhere.
+//! * `serve`: the process that stays. `reload`: its config is edited. `joining`: its nodes come and go.
+//!   `replicas`: it runs twice, hangs, and dies.
 //! * `shipped`: what the repository ships agrees with the code and with itself.
 #![allow(
     clippy::unwrap_used,
@@ -36,9 +38,13 @@ mod eligibility;
 mod faults;
 mod gate;
 mod interface;
+mod joining;
 mod limits;
 mod monitoring;
 mod oracles;
 mod regressions;
+mod reload;
+mod replicas;
+mod serve;
 mod shipped;
 mod support;

@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 pub mod bed;
+pub mod serving;
 
 /// The binary under test with an environment in which nothing of this machine's speaks for it: no
 /// kubeconfig, no cluster that we happen to run in, no override.

@@ -1,0 +1,255 @@
+//! What a process does while it leads: one loop over everything that can happen.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, OptionFuture};
+use jiff::Timestamp;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::gate::Gate;
+use super::reload::Opened;
+use super::runs::UnderWay;
+use super::{Active, Station};
+use crate::cluster::{Cluster, ClusterError, NodeWatch, Runner, RunnerInputs, Step, Trouble, Watches};
+use crate::config::Group;
+use crate::outcome::{Failure, Reason, Verdict};
+use crate::plan::{Agenda, Arrivals, KnownNode, Trace};
+
+use super::super::CommandError;
+
+/// The wall clock may be set, and a laptop sleeps: timers are looked at again at least this often. What
+/// has failed is tried again as often.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// A node on which all images of a group are now.
+#[derive(Debug)]
+pub struct Served {
+    pub group: String,
+    pub content: Arc<str>,
+    pub node: String,
+}
+
+/// Everything that the leading process holds.
+pub struct Lead<'a> {
+    pub cluster: &'a Cluster,
+    pub active: Active,
+    pub groups: Vec<Arc<Group>>,
+    pub agenda: Agenda,
+    pub arrivals: Arrivals,
+    /// By name, as they are now.
+    pub nodes: BTreeMap<String, KnownNode>,
+    pub runner: Runner<'a>,
+    /// By number of the batch.
+    pub under_way: HashMap<usize, UnderWay>,
+    pub watches: Watches,
+    node_watch: NodeWatch,
+    /// What Jobs have finished since it was last looked at.
+    pub served: Rc<RefCell<Vec<Served>>>,
+    pub gate: Gate<'a>,
+    /// A changed config whose namespaces are not watched yet.
+    pub opening: Option<BoxFuture<'a, Opened>>,
+    /// One whose namespaces could not be watched.
+    pub shut: Option<Active>,
+    /// The nodes' watch is down, and this was said.
+    nodes_troubled: bool,
+    pub now: fn() -> Timestamp,
+}
+
+/// Why it does not lead any longer.
+pub enum Ended {
+    BySignal,
+    NotLeading(Active),
+}
+
+impl<'a> Lead<'a> {
+    /// Looks at what is there, and continues what an earlier process has begun.
+    pub async fn take(active: Active, station: &Station<'a>) -> Result<Lead<'a>, CommandError> {
+        let cluster = station.cluster;
+        let config = &active.loaded.config;
+        let namespaces = super::reload::namespaces(config, &cluster.default_namespace);
+        let (watches, node_watch) =
+            tokio::join!(cluster.watch(&namespaces, &config.instance), cluster.watch_nodes());
+        let (mut watches, node_watch) = (watches?, node_watch?);
+        let now = clock();
+        let listed = watches.take_listed();
+        let traces = Watches::traces(&listed);
+        let agenda = Agenda::new(config, now, |group, run_id| {
+            traces.get(&(group.to_owned(), run_id.as_str().to_owned())).map_or(Trace::None, |live| match live
+            {
+                true => Trace::Live,
+                false => Trace::Over,
+            })
+        });
+        let served: Rc<RefCell<Vec<Served>>> = Rc::default();
+        let inputs = RunnerInputs {
+            concurrency: config.concurrency.get(),
+            replace: false,
+            stop: CancellationToken::new(),
+            on_step: on_step(served.clone()),
+        };
+        let mut lead = Lead {
+            cluster,
+            groups: config.groups.iter().cloned().map(Arc::new).collect(),
+            agenda,
+            arrivals: Arrivals::default(),
+            nodes: BTreeMap::new(),
+            runner: Runner::new(cluster, inputs),
+            under_way: HashMap::new(),
+            watches,
+            node_watch,
+            served,
+            gate: Gate::new(cluster),
+            opening: None,
+            shut: None,
+            nodes_troubled: false,
+            now: clock,
+            active,
+        };
+        lead.arrivals.follow(&lead.active.loaded.config);
+        let nodes = lead.node_watch.take_listed();
+        tracing::info!(
+            "serving {} groups on {} nodes of {} (Kubernetes {})",
+            lead.groups.len(),
+            nodes.len(),
+            cluster.server,
+            cluster.version,
+        );
+        let late = lead.meet(nodes);
+        // Before what is there is taken in: then Jobs of these runs are known as theirs.
+        lead.begin_what_is_due(station);
+        lead.serve_nodes(&late, station);
+        lead.runner.take_in_listed(listed);
+        Ok(lead)
+    }
+
+    /// The loop.
+    pub async fn follow(mut self, station: &mut Station<'_>) -> Ended {
+        let mut second_tries = interval(LONGEST_WAIT);
+        second_tries.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.begin_what_is_due(station);
+            self.settle(station);
+            let leads = OptionFuture::from(station.election.as_mut().map(|election| election.changed()));
+            let wait = self.longest_wait();
+            tokio::select! {
+                () = station.signals.stop.cancelled() => {
+                    self.leave().await;
+                    return Ended::BySignal;
+                }
+                Some(false) = leads => {
+                    let active = self.active.clone();
+                    self.leave().await;
+                    return Ended::NotLeading(active);
+                }
+                trouble = self.runner.turn(&mut self.watches) => self.on_trouble(trouble),
+                seen = self.node_watch.next() => self.on_node(seen, station),
+                Some(done) = self.gate.next() => self.on_gate(done),
+                changed = station.config_watch.changed() => self.on_config(changed, station),
+                Some(opened) = OptionFuture::from(self.opening.as_mut()) => self.on_opened(opened, station),
+                _ = station.hangup.recv() => station.config_watch.look_now(),
+                _ = second_tries.tick() => self.try_again(station),
+                () = sleep(wait) => {}
+            }
+        }
+    }
+
+    /// What follows from whatever has happened.
+    fn settle(&mut self, station: &Station<'_>) {
+        for finished in self.runner.take_finished() {
+            self.finish(finished, station);
+        }
+        let served = self.served.take();
+        for served in served {
+            self.open_gate(&served);
+        }
+        let (waiting, running) = self.runner.load();
+        station.metrics.set_queue(waiting, running);
+        for (group, next) in self.agenda.next_times() {
+            station.metrics.set_next_run(group, next);
+        }
+    }
+
+    /// What has failed for a reason that may pass.
+    fn try_again(&mut self, station: &mut Station<'_>) {
+        self.try_gates_again();
+        if let Some(candidate) = self.shut.take() {
+            self.consider(candidate, station);
+        }
+    }
+
+    fn longest_wait(&self) -> Duration {
+        let Some(next) = self.agenda.next() else { return LONGEST_WAIT };
+        let wait = next.duration_since((self.now)());
+        Duration::try_from(wait).unwrap_or_default().min(LONGEST_WAIT)
+    }
+
+    /// An error that a batch cannot get over ends that batch; the process goes on.
+    fn on_trouble(&mut self, trouble: Option<Trouble>) {
+        let Some(Trouble { batch, error }) = trouble else { return };
+        match batch {
+            Some(number) => {
+                tracing::error!("no more Jobs of this run: {error}");
+                self.runner.give_up(number, &Failure::new(reason(&error), error.to_string()));
+            }
+            None => tracing::error!("{error}"),
+        }
+    }
+
+    pub fn on_nodes_trouble(&mut self, error: Option<&ClusterError>) {
+        let was = std::mem::replace(&mut self.nodes_troubled, error.is_some());
+        match error {
+            Some(error) if !was => tracing::warn!("the watch of nodes broke, trying again: {error}"),
+            None if was => tracing::info!("the watch of nodes works again"),
+            _ => {}
+        }
+    }
+
+    /// When a run that begins now is to end: as configured, else after all that is under way and itself
+    /// would take, as in a pass over all of these groups.
+    pub fn deadline(&self, own_seconds: u64) -> Instant {
+        let configured = self.active.loaded.config.run_deadline_seconds;
+        let seconds = configured.map_or_else(
+            || {
+                let others: u64 = self.under_way.values().map(|run| run.longest_seconds).sum();
+                others + own_seconds + crate::plan::RUN_MARGIN_SECONDS
+            },
+            u64::from,
+        );
+        Instant::now() + Duration::from_secs(seconds)
+    }
+}
+
+/// The clock of this process; tests of what depends on it bring their own to `plan`.
+fn clock() -> Timestamp {
+    Timestamp::now()
+}
+
+fn reason(error: &ClusterError) -> Reason {
+    match error {
+        ClusterError::Forbidden { .. } | ClusterError::Unauthorized { .. } => Reason::Forbidden,
+        _ => Reason::ApiError,
+    }
+}
+
+/// Keeps what a gate may have to be opened for.
+fn on_step<'a>(served: Rc<RefCell<Vec<Served>>>) -> Box<dyn FnMut(Step<'_>) + 'a> {
+    Box::new(move |step| match step {
+        Step::Started(job) => {
+            tracing::debug!(node = job.node.name, group = job.group.name, job = job.name, "started");
+        }
+        Step::Finished(job, outcome) => {
+            if let Verdict::Succeeded = outcome.verdict {
+                served.borrow_mut().push(Served {
+                    group: job.group.name.clone(),
+                    content: job.content.clone(),
+                    node: job.node.name.clone(),
+                });
+            }
+        }
+    })
+}

@@ -1,0 +1,96 @@
+//! Nodes that come, change and go.
+
+use std::sync::Arc;
+
+use super::Station;
+use super::lead::Lead;
+use super::runs::UnderWay;
+use crate::cluster::NodeSeen;
+use crate::config::Group;
+use crate::plan::{KnownNode, ListedNode, PlannedGroup, plan_one};
+
+impl Lead<'_> {
+    /// The nodes at the start. Gives those that have come since a group was last due: they were not
+    /// there for that run.
+    pub fn meet(&mut self, nodes: Vec<ListedNode>) -> Vec<(Arc<Group>, String)> {
+        let mut late = Vec::new();
+        for ListedNode { node, created_at, .. } in nodes {
+            let name = node.name.clone();
+            let node = KnownNode::new(node);
+            for group in &self.groups {
+                let is_new = |last| created_at.is_some_and(|created| created > last);
+                match self.agenda.last(&group.name).is_some_and(is_new) {
+                    true => late.push((group.clone(), name.clone())),
+                    false => self.arrivals.is_known(group, &node),
+                }
+            }
+            self.nodes.insert(name, node);
+        }
+        late
+    }
+
+    pub fn on_node(&mut self, seen: NodeSeen, station: &Station<'_>) {
+        match seen {
+            NodeSeen::Trouble(error) => return self.on_nodes_trouble(Some(&error)),
+            NodeSeen::Gone(name) => {
+                self.nodes.remove(&name);
+                self.arrivals.forget_node(&name);
+            }
+            NodeSeen::Node(listed) => {
+                let node = KnownNode::new(listed.node);
+                let name = node.whole().name.clone();
+                // A heartbeat changes nothing that anybody here looks at.
+                if self.nodes.get(&name) != Some(&node) {
+                    self.nodes.insert(name.clone(), node);
+                    let groups = self.groups.clone();
+                    let pairs: Vec<_> = groups.into_iter().map(|group| (group, name.clone())).collect();
+                    self.serve_nodes(&pairs, station);
+                    self.finish_gates_of(&name);
+                }
+            }
+        }
+        self.on_nodes_trouble(None);
+    }
+
+    /// Each node that can take its group's Job only now gets it.
+    pub fn serve_nodes(&mut self, pairs: &[(Arc<Group>, String)], station: &Station<'_>) {
+        for (group, name) in pairs {
+            let Some(node) = self.nodes.get(name).cloned() else { continue };
+            if self.arrivals.is_due(group, &node, (self.now)()) {
+                self.serve_node(group, &node, station);
+            }
+        }
+    }
+
+    fn serve_node(&mut self, group: &Arc<Group>, node: &KnownNode, station: &Station<'_>) {
+        let Some(run_id) = self.agenda.run_id(&group.name) else { return };
+        let config = &self.active.loaded.config;
+        let identity = self.identity(run_id);
+        let mut planned = plan_one(config, group, std::iter::once(node), &identity);
+        // The group's limit may be a share of all of its nodes, not of this one.
+        planned.limit = crate::plan::limit_over(config, group, self.nodes.values());
+        let Some(content) = planned.jobs.first().map(|job| job.content.clone()) else { return };
+        let name = &node.whole().name;
+        self.arrivals.has_job(&group.name, name, (self.now)());
+        let mut runs = self.under_way.iter();
+        let same = |(_, run): &(&usize, &UnderWay)| {
+            run.group == group.name && run.content.as_ref() == Some(&content)
+        };
+        let under_way = runs.find(same).map(|(number, _)| *number);
+        match under_way {
+            Some(number) => {
+                let PlannedGroup { jobs, limit, .. } = planned;
+                let deadline = Some(self.deadline(group.deadline_seconds.into()));
+                if self.runner.extend(number, jobs, limit, deadline) == 0 {
+                    return;
+                }
+            }
+            None => {
+                self.agenda.has_nodes(&group.name);
+                self.add(group.clone(), planned, identity, false);
+            }
+        }
+        station.metrics.arrival(&group.name);
+        tracing::info!("node {name} has come and gets the images of group {:?}", group.name);
+    }
+}

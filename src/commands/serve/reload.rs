@@ -1,0 +1,134 @@
+//! A changed config on its way from the files into force. Half a config is never in force: it is read,
+//! checked and tried as a whole, and its namespaces are watched before its first run.
+
+use std::sync::Arc;
+
+use super::super::{CommandError, renderer};
+use super::lead::Lead;
+use super::{Active, Station};
+use crate::cli::GlobalArgs;
+use crate::cluster::{ClusterError, Watches};
+use crate::config::Config;
+use crate::config::load::{LoadError, Loaded};
+use crate::telemetry::use_color;
+
+/// A config that was read, checked and tried.
+pub struct Candidate {
+    pub active: Active,
+}
+
+/// A candidate, and the watches of the namespaces that it adds.
+pub type Opened = (Active, Result<Watches, ClusterError>);
+
+impl Candidate {
+    /// `Err` says for people why it cannot be used.
+    pub fn new(
+        changed: Result<Loaded, LoadError>,
+        before: &Active,
+        global: &GlobalArgs,
+    ) -> Result<Candidate, String> {
+        let loaded = changed.map_err(|error| error.shown(use_color(global.color, &std::io::stderr())))?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let renderer = renderer(&loaded, global).map_err(|error: CommandError| error.to_string())?;
+        let (old, new) = (&before.loaded.config.instance, &loaded.config.instance);
+        if old != new {
+            return Err(format!(
+                "error: `instance` was {old:?} and is {new:?}: it tells which Jobs are ours and cannot change while \
+                 serving; restart the process"
+            ));
+        }
+        Ok(Candidate { active: Active { loaded: Arc::new(loaded), renderer: Arc::new(renderer) } })
+    }
+}
+
+/// Where the Jobs of a config live, each namespace once.
+pub fn namespaces(config: &Config, default: &str) -> Vec<String> {
+    let own = config.namespace.as_deref().unwrap_or(default);
+    let all = config.groups.iter().map(|group| group.namespace.as_deref().unwrap_or(own));
+    let all: std::collections::BTreeSet<&str> = all.collect();
+    all.into_iter().map(str::to_owned).collect()
+}
+
+impl<'a> Lead<'a> {
+    pub fn on_config(&mut self, changed: Result<Loaded, LoadError>, station: &mut Station<'_>) {
+        // Whatever was on its way is older.
+        (self.opening, self.shut) = (None, None);
+        let candidate = match Candidate::new(changed, &self.active, station.global) {
+            Ok(candidate) => candidate.active,
+            Err(error) => return station.is_stale(&error),
+        };
+        self.consider(candidate, station);
+    }
+
+    /// Puts a config in force once its namespaces are watched.
+    pub fn consider(&mut self, candidate: Active, station: &mut Station<'_>) {
+        let mut namespaces = namespaces(&candidate.loaded.config, &self.cluster.default_namespace);
+        namespaces.retain(|namespace| !self.watches.is_watching(namespace));
+        if namespaces.is_empty() {
+            return self.put_in_force(candidate, station);
+        }
+        let cluster = self.cluster;
+        self.opening = Some(Box::pin(async move {
+            let instance = candidate.loaded.config.instance.clone();
+            let watches = cluster.watch(&namespaces, &instance).await;
+            (candidate, watches)
+        }));
+    }
+
+    pub fn on_opened(&mut self, (candidate, watches): Opened, station: &mut Station<'_>) {
+        self.opening = None;
+        match watches {
+            Ok(watches) => {
+                self.watches.join(watches);
+                self.put_in_force(candidate, station);
+                let listed = self.watches.take_listed();
+                self.runner.take_in_listed(listed);
+            }
+            Err(error) => {
+                station.is_stale(&format!("error: {error}"));
+                self.shut = Some(candidate);
+            }
+        }
+    }
+
+    fn put_in_force(&mut self, active: Active, station: &mut Station<'_>) {
+        let now = (self.now)();
+        let before = std::mem::replace(&mut self.active, active);
+        let config = &self.active.loaded.config;
+        self.groups = config.groups.iter().cloned().map(Arc::new).collect();
+        let gone = self.agenda.follow(config, now);
+        self.arrivals.follow(config);
+        self.runner.set_concurrency(config.concurrency.get());
+        for group in &gone {
+            station.metrics.forget_group(group);
+        }
+        // The nodes of a new group are its first run's affair.
+        let is_new = |name: &str| !before.loaded.config.groups.iter().any(|group| group.name == name);
+        for group in self.groups.iter().filter(|group| is_new(&group.name)) {
+            for node in self.nodes.values() {
+                self.arrivals.is_known(group, node);
+            }
+        }
+        station.is_current(&self.active);
+        self.begin_what_is_due(station);
+        // A selector may take more nodes in than before.
+        let pairs: Vec<_> = self
+            .groups
+            .iter()
+            .flat_map(|group| self.nodes.keys().map(move |name| (group.clone(), name.clone())))
+            .collect();
+        self.serve_nodes(&pairs, station);
+        self.close_gates_of(&before);
+        self.watch_only_what_is_needed();
+    }
+
+    /// Namespaces that are no longer named are followed until nothing of ours is under way there.
+    pub fn watch_only_what_is_needed(&mut self) {
+        if self.under_way.is_empty() {
+            let needed = namespaces(&self.active.loaded.config, &self.cluster.default_namespace);
+            self.watches.keep_only(&needed);
+        }
+    }
+}

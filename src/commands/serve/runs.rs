@@ -1,0 +1,189 @@
+//! Runs of groups: how they begin, what is said of them, and how they are left.
+
+use std::iter;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::super::templates::manifest;
+use super::Station;
+use super::lead::Lead;
+use crate::cluster::{Announcement, Batch, FinishedBatch, Render};
+use crate::config::Group;
+use crate::plan::{Cause, Due, Plan, PlannedGroup, RunId, RunIdentity, plan_one};
+use crate::report::{NodeVerdict, RunFacts, RunReport};
+
+/// A batch that is under way, as far as the runner does not know it.
+#[derive(Debug)]
+pub struct UnderWay {
+    pub group: String,
+    /// `None` where it has no Job.
+    pub content: Option<Arc<str>>,
+    identity: Arc<RunIdentity>,
+    config_hash: String,
+    started_at: Timestamp,
+    throttled: u64,
+    /// How long it takes where each of its Jobs takes as long as it may.
+    pub longest_seconds: u64,
+    /// A run of the group, and not single nodes between two.
+    is_run: bool,
+}
+
+impl Lead<'_> {
+    /// Begins the runs whose time has come.
+    pub fn begin_what_is_due(&mut self, station: &Station<'_>) {
+        let turns = self.agenda.turns((self.now)());
+        for group in turns.skipped {
+            station.metrics.runs_skipped(&group);
+            tracing::warn!("group {group:?} is due, and its last run is still under way: skipped");
+        }
+        for due in turns.due {
+            self.begin(due, station);
+        }
+    }
+
+    fn begin(&mut self, due: Due, station: &Station<'_>) {
+        let Due { group: name, run_id, cause } = due;
+        let Some(group) = self.groups.iter().find(|group| group.name == name).cloned() else { return };
+        let identity = self.identity(run_id);
+        let planned = plan_one(&self.active.loaded.config, &group, self.nodes.values(), &identity);
+        let (jobs, skipped, id) = (planned.jobs.len(), planned.skipped.len(), identity.run_id.as_str());
+        tracing::info!(
+            "run {id} of group {name:?} ({}): {jobs} Jobs, {skipped} nodes skipped",
+            cause_in_words(cause)
+        );
+        station.metrics.run_started(&name);
+        station.announce(Announcement::RunStarted { group: name.clone(), run_id: id.to_owned() });
+        let now = (self.now)();
+        for job in &planned.jobs {
+            self.arrivals.has_job(&name, &job.node.name, now);
+        }
+        self.agenda.began(&name);
+        self.add(group, planned, identity, true);
+    }
+
+    /// Hands a group's Jobs to the runner.
+    pub fn add(
+        &mut self,
+        group: Arc<Group>,
+        planned: PlannedGroup,
+        identity: Arc<RunIdentity>,
+        is_run: bool,
+    ) {
+        let config = &self.active.loaded.config;
+        let longest_seconds = planned.longest_seconds();
+        let run = UnderWay {
+            group: group.name.clone(),
+            content: planned.jobs.first().map(|job| job.content.clone()),
+            identity,
+            config_hash: config.hash.clone(),
+            started_at: (self.now)(),
+            throttled: self.cluster.throttled(),
+            longest_seconds,
+            is_run,
+        };
+        let deadline = self.deadline(longest_seconds);
+        let renderer = self.active.renderer.clone();
+        let render: Render<'_> = Arc::new(move |job| manifest(&renderer, job));
+        let number = self.runner.add(Batch::new(planned, render, Some(deadline)));
+        self.under_way.insert(number, run);
+    }
+
+    pub fn identity(&self, run_id: RunId) -> Arc<RunIdentity> {
+        let config = &self.active.loaded.config;
+        let namespace = config.namespace.clone().unwrap_or_else(|| self.cluster.default_namespace.clone());
+        Arc::new(RunIdentity { instance: config.instance.clone(), run_id, namespace })
+    }
+
+    /// Says what has become of a run.
+    pub fn finish(&mut self, finished: FinishedBatch, station: &Station<'_>) {
+        let Some(run) = self.under_way.remove(&finished.number) else { return };
+        let now = (self.now)();
+        for job in &finished.planned.jobs {
+            self.arrivals.has_job(&run.group, &job.node.name, now);
+        }
+        if !self.under_way.values().any(|other| other.group == run.group) {
+            self.agenda.is_over(&run.group);
+        }
+        let throttled = self.cluster.throttled().saturating_sub(run.throttled);
+        let (group, id) = (run.group.clone(), run.identity.run_id.as_str().to_owned());
+        let (report, text) = report_of(run, finished, now, throttled, None);
+        station.metrics.run_finished(&group, &report);
+        station.announce(match report.exit_code {
+            0 => Announcement::RunFinished { group, run_id: id, text },
+            _ => Announcement::RunFailed { group, run_id: id, text },
+        });
+        self.watch_only_what_is_needed();
+    }
+
+    /// Leaves everything that is under way to the next process, and says how far it is.
+    pub async fn leave(self) {
+        let Lead { runner, mut under_way, now, cluster, .. } = self;
+        let left = runner.leave().await;
+        for batch in left {
+            let Some(run) = under_way.remove(&batch.number) else { continue };
+            let throttled = cluster.throttled().saturating_sub(run.throttled);
+            report_of(run, batch, now(), throttled, Some(()));
+        }
+    }
+}
+
+/// The report of one batch, told to the log: one line for the run, and one for each node that failed.
+fn report_of(
+    run: UnderWay,
+    finished: FinishedBatch,
+    now: Timestamp,
+    throttled: u64,
+    left: Option<()>,
+) -> (RunReport, String) {
+    let UnderWay { group, identity, config_hash, started_at, is_run, .. } = run;
+    let FinishedBatch { planned, results, .. } = finished;
+    let facts = RunFacts {
+        run_id: identity.run_id.as_str().to_owned(),
+        instance: identity.instance.clone(),
+        config_hash,
+        started_at,
+        finished_at: now,
+        throttled,
+        strict: false,
+    };
+    let out = results.iter().filter(|result| result.finished_at.is_none()).count();
+    let plan = Plan { identity, run_deadline_seconds: 0, groups: vec![planned] };
+    let report = RunReport::new(&plan, &[results], facts, None);
+    let counts = report.counts();
+    let seconds = now.duration_since(started_at).as_secs();
+    let what = if is_run { "run" } else { "nodes of run" };
+    let text = format!(
+        "{} succeeded, {} failed, {} skipped in {seconds} s",
+        counts.succeeded, counts.failed, counts.skipped
+    );
+    let id = &report.run_id;
+    match left {
+        // What was still out is no failure: the next process goes on with it.
+        Some(()) => tracing::info!(
+            "{what} {id} of group {group:?} is left under way: {} nodes succeeded, {out} not begun; the next process \
+             continues it",
+            counts.succeeded
+        ),
+        None => {
+            tracing::info!("{what} {id} of group {group:?} is over: {text}");
+            for (group, node) in report.groups.iter().flat_map(|g| iter::repeat(&g.name).zip(&g.nodes)) {
+                if let (NodeVerdict::Failed, Some(reason)) = (node.verdict, node.reason) {
+                    let message = node.message.as_deref().unwrap_or_default();
+                    tracing::warn!("node {} failed for group {group:?}: {reason}: {message}", node.name);
+                }
+            }
+        }
+    }
+    (report, text)
+}
+
+fn cause_in_words(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Scheduled => "its time has come",
+        Cause::Missed => "its time was missed",
+        Cause::Continued => "continued",
+        Cause::Started => "at the start",
+        Cause::Changed => "it has changed",
+    }
+}

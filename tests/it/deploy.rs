@@ -9,6 +9,7 @@ use quayctl_controller::plan::Node;
 use serde_json::{Value, json};
 
 use crate::support::bed::{Bed, shared};
+use crate::support::serving::{Mount, Serving};
 use crate::support::{Ended, ended, quayctl, root};
 
 const ACCOUNT: &str = "quayctl-controller";
@@ -253,4 +254,86 @@ fn two_replicas_get_the_rules_of_the_lease_manifest() {
     assert_eq!(deployment["spec"]["replicas"], 2);
     let args = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
     assert_eq!(*args, json!(["serve", "--config", "/etc/quayctl/quayctl.toml", "--leader-elect"]));
+}
+
+const POD: [(&str, &str); 3] = [
+    ("POD_NAME", "quayctl-controller-x"),
+    ("POD_NAMESPACE", ""),
+    ("POD_UID", "0c6f3b1e-5b1a-4c1e-9d0c-000000000001"),
+];
+
+/// `serve` as `deploy/serve` runs it, with these rights and flags, for a group on one node. Tests that look
+/// at the node's label have one each.
+fn serve_as(kubeconfig: &Path, namespace: &str, node: &str, more: &str, flags: &[&str]) -> (Mount, Serving) {
+    let config = format!(
+        "[[groups]]\nname = \"rights\"\nimages = [\"quay.io/team/a:rights\"]\nnode_selector = \"kubernetes.io/hostname={node}\"\n{more}\n"
+    );
+    let mount = Mount::new(&[("quayctl.toml", &config)]);
+    let pod = POD.map(|(key, value)| (key, if value.is_empty() { namespace } else { value }));
+    let serving = Serving::start_with(kubeconfig, namespace, &mount.config(), flags, &pod);
+    (mount, serving)
+}
+
+/// Waits until `is_it` holds.
+#[track_caller]
+fn eventually(what: &str, is_it: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_it() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{what}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn serve_runs_with_exactly_the_rights_of_its_deployment() {
+    let bed = shared();
+    let (namespace, kubeconfig) = identity_with(bed, &["deploy/serve/rbac.yaml"], None);
+    let (_mount, serving) = serve_as(kubeconfig.path(), &namespace, "node-012", "", &[]);
+    serving.wait_for("of group \"rights\" is over: 1 succeeded, 0 failed, 0 skipped");
+    assert_eq!(serving.page("/readyz"), (200, "ok".to_owned()));
+    eventually("it has told of the run in Events on its pod", || {
+        let events = bed.get(&["get", "events.events.k8s.io", "-n", &namespace]);
+        let of_pod = |reason: &str| {
+            events["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|event| event["reason"] == reason && event["regarding"]["name"] == POD[0].1)
+        };
+        of_pod("RunStarted") && of_pod("RunFinished")
+    });
+    let served = serving.terminate();
+    assert_eq!(served.code, Some(0), "{}", served.log);
+    assert!(!served.log.contains("not allowed") && !served.log.contains("forbidden"), "{}", served.log);
+
+    // What it was not given.
+    let (_mount, serving) = serve_as(kubeconfig.path(), &namespace, "node-012", "", &["--leader-elect"]);
+    let served = serving.end();
+    assert_eq!(served.code, Some(3), "{}", served.log);
+    let (_mount, serving) = serve_as(kubeconfig.path(), &namespace, "node-012", "ready_label = true", &[]);
+    serving.wait_for("not allowed to patch nodes in the whole cluster");
+    assert_eq!(serving.terminate().code, Some(0), "the group is served all the same");
+}
+
+#[test]
+fn serve_leads_and_opens_gates_with_the_manifests_that_are_applied_beside() {
+    let bed = shared();
+    let files =
+        ["deploy/serve/rbac.yaml", "deploy/serve/rbac-leases.yaml", "deploy/serve/rbac-nodes-patch.yaml"];
+    let (namespace, kubeconfig) = identity_with(bed, &files, None);
+    let taint = "example.com/rights=:PreferNoSchedule";
+    ended(&mut bed.kubectl(&["taint", "node", "node-013", taint])).expect_code(0);
+    let gate = "ready_label = true\nremove_taint = \"example.com/rights:PreferNoSchedule\"";
+    let (_mount, serving) = serve_as(kubeconfig.path(), &namespace, "node-013", gate, &["--leader-elect"]);
+    eventually("the node shows it", || {
+        let node = bed.get(&["get", "node", "node-013"]);
+        let label = node["metadata"]["labels"]["quayctl-controller/rights"].as_str();
+        label.is_some_and(|label| label.len() == 16) && !node["spec"]["taints"].to_string().contains("rights")
+    });
+    let served = serving.terminate();
+    assert_eq!(served.code, Some(0), "{}", served.log);
+    assert!(!served.log.contains("not allowed"), "{}", served.log);
+    let lease = bed.get(&["get", "lease", "quayctl-controller-default", "-n", &namespace]);
+    assert!(lease["spec"]["holderIdentity"].is_null(), "it was released: {lease}");
+    ended(&mut bed.kubectl(&["label", "node", "node-013", "quayctl-controller/rights-"])).expect_code(0);
 }

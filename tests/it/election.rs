@@ -53,19 +53,25 @@ async fn leads_within(election: &mut Election, limit: Duration) -> Duration {
 async fn one_of_two_leads_and_its_release_lets_the_other_lead_at_once() {
     let bed = shared();
     let namespace = bed.namespace("election");
-    let mut first = stand(bed, &namespace, "first").await;
+    let (leading, following) = (connect(bed).await, connect(bed).await);
+    let mut first = leading.stand_for_election(&namespace, "default", "first").await.unwrap();
     leads_within(&mut first, AT_ONCE).await;
-    let mut second = stand(bed, &namespace, "second").await;
+    let mut second = following.stand_for_election(&namespace, "default", "second").await.unwrap();
     let found = lease(bed, &namespace);
     assert!(found["spec"]["holderIdentity"].as_str().unwrap().starts_with("first_"), "{found}");
     assert_eq!(found["spec"]["leaseDurationSeconds"], 15);
     assert_eq!(found["metadata"]["labels"]["app.kubernetes.io/instance"], "default");
 
+    let requests = |cluster: &Cluster| -> u64 { cluster.traffic().requests().iter().map(|(_, n)| n).sum() };
+    let before = (requests(&leading), requests(&following));
     // Longer than a lease lasts that is not renewed.
     let changed = timeout(Duration::from_secs(17), async {
         tokio::select! { state = first.changed() => state, state = second.changed() => state }
     });
     assert!(changed.await.is_err() && first.is_leader() && !second.is_leader(), "the first one goes on");
+    let cost = (requests(&leading) - before.0, requests(&following) - before.1);
+    println!("in 17 s the leader has sent {} requests, the other {}", cost.0, cost.1);
+    assert!(cost.0 <= 8 && cost.1 <= 9, "two for each renewal, one for each look: {cost:?}");
 
     let begun = Instant::now();
     first.release().await;

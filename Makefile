@@ -7,7 +7,7 @@ CLUSTER ?=
 BENCH_NODES := $(if $(filter file,$(origin NODES)),NODES=,NODES=$(NODES))
 CLUSTER_DIR := target/cluster$(if $(CLUSTER),/$(CLUSTER))
 
-.PHONY: help demo test lint image bench bench-scale cluster-up cluster-down clean-cache
+.PHONY: help demo test lint image bench bench-scale bench-serve cluster-up cluster-down clean-cache
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
@@ -28,6 +28,9 @@ bench: ## measure against kubectl on a real control plane, about 9 minutes: NODE
 
 bench-scale: ## measure with 1,000 and 5,000 nodes of 20 images: NODES=1000,5000
 	@$(BENCH_NODES) tests/bench.sh scale
+
+bench-serve: ## measure serve with 1,000 nodes and 10 groups, about 15 minutes: NODES=1000
+	@$(BENCH_NODES) tests/bench.sh serve
 
 cluster-up: ## start a control plane: NODES=50 MODE=stock|open CLUSTER=name
 	@tests/prerequisites.sh go

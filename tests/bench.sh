@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures the controller against kubectl on control planes that are started here and ended again.
-# Usage: bench.sh [scale]; NODES=… replaces the numbers of nodes. docs/benchmarks.md explains both.
+# Usage: bench.sh [scale|serve]; NODES=… replaces the numbers of nodes. docs/benchmarks.md explains both.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tests/prerequisites.sh rust go
@@ -21,8 +21,13 @@ scale)
     called="make bench-scale${NODES:+ NODES=$NODES}"
     flags=(--nodes "${NODES:-1000,5000}" --images 20 --rounds 1 --modes open --realistic --only ours --timeout 20m)
     ;;
+serve)
+    out=target/bench/$(date -u +%Y-%m-%dT%H%M%SZ)
+    mkdir -p "$out"
+    exec python3 tests/bench_serve.py "$bed" "$binary" --nodes "${NODES:-1000}" --out "$out/serve.json"
+    ;;
 *)
-    echo "usage: bench.sh [scale]" >&2
+    echo "usage: bench.sh [scale|serve]" >&2
     exit 2
     ;;
 esac

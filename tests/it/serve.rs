@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::monitoring::read_by_another_parser;
 use crate::support::bed::{self, Observer};
 use crate::support::serving::{Mount, Serving};
 
@@ -25,6 +26,11 @@ fn groups_run_at_the_start_and_at_their_times() {
     assert_eq!(serving.page("/readyz"), (200, "ok".to_owned()));
     let succeeded = serving.metric("quayctl_nodes_total{group=\"plain\",verdict=\"succeeded\"}");
     assert_eq!(succeeded, Some(50.0));
+    let (_, scrape) = serving.page("/metrics");
+    if let Some(read) = read_by_another_parser(&scrape) {
+        let families = read.expect_code(0).stdout;
+        assert_eq!(families.trim(), scrape.matches("# TYPE ").count().to_string(), "{scrape}");
+    }
     let served = serving.terminate();
     assert_eq!(served.code, Some(0), "{}", served.log);
     assert!(served.took < Duration::from_secs(5), "{:?}", served.took);

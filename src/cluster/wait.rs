@@ -57,6 +57,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// one is how long a pull took, and in a rare case the only proof of it.
 const EARLY_PULLS_MAX: usize = 10_000;
 
+/// Texts that were said and are not repeated, in a process that may live for a year.
+const WARNED_MAX: usize = 1_000;
+
 /// Results in the plan's shape: by group, then Job.
 pub type JobResults = Vec<Vec<JobResult>>;
 
@@ -202,6 +205,8 @@ pub struct Runner<'a> {
     over: Vec<usize>,
     /// What was there at the start has been taken in.
     settled: bool,
+    /// Another process of our instance was noticed, and that was said.
+    met_stranger: bool,
     /// The run's deadline has passed: what is still created is ended at once.
     closing: bool,
     warned: HashSet<String>,
@@ -238,6 +243,7 @@ impl<'a> Runner<'a> {
             finished: Vec::new(),
             over: Vec::new(),
             settled: false,
+            met_stranger: false,
             closing: false,
             warned: HashSet::new(),
             troubled: false,
@@ -384,13 +390,13 @@ impl<'a> Runner<'a> {
             flight.created(Instant::now(), deadline);
         }
         if let Some(job) = applied.adopted {
-            if self.settled {
+            if self.settled && !std::mem::replace(&mut self.met_stranger, true) {
                 let (namespace, name) = &job.key;
-                self.warn_once(format!(
+                tracing::warn!(
                     "another process seems to work for the same instance: it has created Job {name} in namespace \
                      {namespace:?} before us; stop one of them, give one an `instance` of its own, or start both with \
                      --leader-elect"
-                ));
+                );
             }
             self.on_job(index, *job);
         }
@@ -425,7 +431,10 @@ impl<'a> Runner<'a> {
         };
         match (index, seen) {
             (None, Seen::Job(job)) => self.on_job_of_other_run(*job),
-            (None, Seen::JobGone(key)) => self.release_holder(&key),
+            (None, Seen::JobGone(key)) => {
+                self.release_holder(&key);
+                self.earlier.forget(&key);
+            }
             (None, Seen::Pull(uid, pull)) => self.keep_pull(uid, pull),
             (None, _) => {}
             (Some(index), seen) => {
@@ -547,6 +556,9 @@ impl<'a> Runner<'a> {
     }
 
     fn warn_once(&mut self, text: String) {
+        if self.warned.len() >= WARNED_MAX {
+            self.warned.clear();
+        }
         if self.warned.insert(text.clone()) {
             tracing::warn!("{text}");
         }

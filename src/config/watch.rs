@@ -91,6 +91,12 @@ impl ConfigWatch {
         self.asked.notify_one();
     }
 
+    /// Makes [`changed`](ConfigWatch::changed) yield the present state once more.
+    pub fn forget(&mut self) {
+        self.known.clear();
+        self.look_now();
+    }
+
     async fn time_to_look(&mut self) {
         loop {
             let settled = self.burst.map(|(first, last)| (last + QUIET).min(first + PATIENCE));

@@ -64,16 +64,6 @@ pub enum Trace {
     Live,
 }
 
-/// Whether a group has Jobs under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Busy {
-    No,
-    /// With a run.
-    Run,
-    /// With single nodes that came between two runs.
-    Nodes,
-}
-
 #[derive(Debug)]
 struct Entry {
     name: String,
@@ -88,7 +78,8 @@ struct Entry {
     next: Option<Timestamp>,
     /// A run that has not begun.
     wish: Option<(RunId, Cause)>,
-    busy: Busy,
+    /// A run is under way.
+    busy: bool,
 }
 
 /// When a group is due.
@@ -115,7 +106,7 @@ impl Agenda {
         for entry in &mut self.entries {
             let skipped = entry.pass_time(now, self.started);
             turns.skipped.extend(std::iter::repeat_n(entry.name.clone(), skipped));
-            if entry.busy == Busy::No
+            if !entry.busy
                 && let Some((run_id, cause)) = entry.wish.take()
             {
                 turns.due.push(Due { group: entry.name.clone(), run_id, cause });
@@ -136,17 +127,12 @@ impl Agenda {
 
     /// A run of the group is under way.
     pub fn began(&mut self, group: &str) {
-        self.set_busy(group, Busy::Run);
+        self.set_busy(group, true);
     }
 
-    /// Jobs of single nodes are under way; a run that is due waits for them, and is not skipped.
-    pub fn has_nodes(&mut self, group: &str) {
-        self.set_busy(group, Busy::Nodes);
-    }
-
-    /// Nothing of the group is under way any longer.
+    /// No run of the group is under way any longer.
     pub fn is_over(&mut self, group: &str) {
-        self.set_busy(group, Busy::No);
+        self.set_busy(group, false);
     }
 
     /// The run that Jobs of nodes belong to that come now: the last one that was due.
@@ -187,7 +173,7 @@ impl Agenda {
         before.into_iter().map(|gone| gone.name).collect()
     }
 
-    fn set_busy(&mut self, group: &str, busy: Busy) {
+    fn set_busy(&mut self, group: &str, busy: bool) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == group) {
             entry.busy = busy;
         }
@@ -208,7 +194,7 @@ impl Entry {
             next: timing.as_ref().and_then(|timing| timing.next_after(now, started)),
             timing,
             wish: None,
-            busy: Busy::No,
+            busy: false,
         }
     }
 
@@ -243,7 +229,7 @@ impl Entry {
             false => return 0,
         };
         match (self.busy, self.overlap) {
-            (Busy::Run, Overlap::Skip) => 1,
+            (true, Overlap::Skip) => 1,
             _ => {
                 let waited = self.wish.replace((RunId::of_time(last), wish));
                 // A change goes with whatever runs next, and is not lost.

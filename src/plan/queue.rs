@@ -2,12 +2,12 @@
 //!
 //! Work-conserving: whenever some Job may start within the limits, [`Queue::take`] returns one.
 //! Three rules hold at every moment: at most `concurrency` Jobs are out, at most a group's limit of
-//! that group, and at most one on a node. A node's groups take turns in file order, because the
+//! that group, in however many batches its Jobs come, and at most one on a node. A node's groups take turns in file order, because the
 //! kubelet pulls one image after another anyway and a deadline must not run while its Job waits.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-/// Where a Job stands: number of its group, then Job of the group. Orders as groups were added.
+/// Where a Job stands: number of its batch, then Job of the batch. Orders as batches were added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobIndex {
     pub group: usize,
@@ -21,16 +21,25 @@ pub struct Queue {
     /// Slots taken: our own Jobs, and live ones of earlier runs.
     out: usize,
     waiting: usize,
-    groups: BTreeMap<usize, GroupTurns>,
+    batches: BTreeMap<usize, BatchTurns>,
+    /// By group.
+    shares: HashMap<String, Share>,
     nodes: HashMap<String, NodeTurns>,
 }
 
 #[derive(Debug)]
-struct GroupTurns {
-    limit: usize,
-    out: usize,
+struct BatchTurns {
+    group: String,
     /// Jobs whose node is free.
     ready: BTreeSet<JobIndex>,
+}
+
+/// What a group may have out, and has.
+#[derive(Debug)]
+struct Share {
+    limit: usize,
+    out: usize,
+    batches: usize,
 }
 
 /// One node's Jobs that have not been started, in file order. The first is ready where nothing holds
@@ -44,7 +53,14 @@ struct NodeTurns {
 
 impl Queue {
     pub fn new(concurrency: usize) -> Queue {
-        Queue { concurrency, out: 0, waiting: 0, groups: BTreeMap::new(), nodes: HashMap::new() }
+        Queue {
+            concurrency,
+            out: 0,
+            waiting: 0,
+            batches: BTreeMap::new(),
+            shares: HashMap::new(),
+            nodes: HashMap::new(),
+        }
     }
 
     /// A limit that holds for what is started from now on.
@@ -52,21 +68,30 @@ impl Queue {
         self.concurrency = concurrency;
     }
 
-    /// Takes a group in, or gives one that is there another limit.
-    pub fn add_group(&mut self, group: usize, limit: usize) {
-        let turns = self.groups.entry(group).or_insert(GroupTurns { limit, out: 0, ready: BTreeSet::new() });
-        turns.limit = limit;
+    /// Takes a batch of `group` in. The group's latest limit holds for all of its batches.
+    pub fn add_batch(&mut self, batch: usize, group: &str, limit: usize) {
+        let share = self.shares.entry(group.to_owned()).or_insert(Share { limit, out: 0, batches: 0 });
+        share.limit = limit;
+        share.batches += 1;
+        self.batches.insert(batch, BatchTurns { group: group.to_owned(), ready: BTreeSet::new() });
     }
 
-    /// A Job of a group that was added is to have its turn on `node`.
+    /// A limit of a group that holds for what is started from now on.
+    pub fn set_limit(&mut self, group: &str, limit: usize) {
+        if let Some(share) = self.shares.get_mut(group) {
+            share.limit = limit;
+        }
+    }
+
+    /// A Job of a batch that was added is to have its turn on `node`.
     pub fn push(&mut self, index: JobIndex, node: &str) {
-        let Some(group) = self.groups.get_mut(&index.group) else { return };
+        let Some(batch) = self.batches.get_mut(&index.group) else { return };
         let turns = match self.nodes.get_mut(node) {
             Some(turns) => turns,
             None => self.nodes.entry(node.to_owned()).or_default(),
         };
         if turns.waiting.is_empty() && turns.holders == 0 {
-            group.ready.insert(index);
+            batch.ready.insert(index);
         }
         turns.waiting.push_back(index);
         self.waiting += 1;
@@ -78,8 +103,11 @@ impl Queue {
         if self.out >= self.concurrency {
             return None;
         }
-        let group = self.groups.values().find(|g| g.out < g.limit && !g.ready.is_empty())?;
-        let index = *group.ready.first()?;
+        let may_start = |batch: &&BatchTurns| {
+            let share = self.shares.get(&batch.group);
+            !batch.ready.is_empty() && share.is_some_and(|share| share.out < share.limit)
+        };
+        let index = *self.batches.values().find(may_start)?.ready.first()?;
         self.start(index, node_of(index));
         Some(index)
     }
@@ -92,8 +120,8 @@ impl Queue {
     /// Frees the slot of a Job that [`Queue::take`] returned or [`Queue::adopt`] took, and lets its
     /// node's next group have its turn.
     pub fn give_back(&mut self, index: JobIndex, node: &str) {
-        if let Some(group) = self.groups.get_mut(&index.group) {
-            group.out -= 1;
+        if let Some(share) = self.share_of(index) {
+            share.out = share.out.saturating_sub(1);
         }
         self.release(node);
     }
@@ -101,15 +129,21 @@ impl Queue {
     /// A waiting Job is not to be started any longer.
     pub fn withdraw(&mut self, index: JobIndex, node: &str) {
         self.unlist(index, node);
-        if let Some(group) = self.groups.get_mut(&index.group) {
-            group.ready.remove(&index);
+        if let Some(batch) = self.batches.get_mut(&index.group) {
+            batch.ready.remove(&index);
         }
         self.next_turn(node);
     }
 
-    /// Forgets a group all of whose Jobs have had their turn.
-    pub fn remove_group(&mut self, group: usize) {
-        self.groups.remove(&group);
+    /// Forgets a batch all of whose Jobs have had their turn and given it back.
+    pub fn remove_batch(&mut self, batch: usize) {
+        let Some(BatchTurns { group, .. }) = self.batches.remove(&batch) else { return };
+        if let Some(share) = self.shares.get_mut(&group) {
+            share.batches -= 1;
+            if share.batches == 0 {
+                self.shares.remove(&group);
+            }
+        }
     }
 
     /// A live Job of another run is on `node`: it takes a slot, and nothing of ours starts there.
@@ -121,17 +155,17 @@ impl Queue {
         };
         turns.holders += 1;
         if let Some(front) = turns.waiting.front()
-            && let Some(group) = self.groups.get_mut(&front.group)
+            && let Some(batch) = self.batches.get_mut(&front.group)
         {
-            group.ready.remove(front);
+            batch.ready.remove(front);
         }
     }
 
     /// Undoes one [`Queue::occupy`].
     pub fn release(&mut self, node: &str) {
-        self.out -= 1;
+        self.out = self.out.saturating_sub(1);
         if let Some(turns) = self.nodes.get_mut(node) {
-            turns.holders -= 1;
+            turns.holders = turns.holders.saturating_sub(1);
         }
         self.next_turn(node);
     }
@@ -151,9 +185,14 @@ impl Queue {
         // by standing there.
         self.occupy(node);
         self.unlist(index, node);
-        if let Some(group) = self.groups.get_mut(&index.group) {
-            group.out += 1;
+        if let Some(share) = self.share_of(index) {
+            share.out += 1;
         }
+    }
+
+    fn share_of(&mut self, index: JobIndex) -> Option<&mut Share> {
+        let group = &self.batches.get(&index.group)?.group;
+        self.shares.get_mut(group)
     }
 
     fn unlist(&mut self, index: JobIndex, node: &str) {
@@ -169,8 +208,8 @@ impl Queue {
         let Some(turns) = self.nodes.get(node) else { return };
         match (turns.holders, turns.waiting.front()) {
             (0, Some(front)) => {
-                if let Some(group) = self.groups.get_mut(&front.group) {
-                    group.ready.insert(*front);
+                if let Some(batch) = self.batches.get_mut(&front.group) {
+                    batch.ready.insert(*front);
                 }
             }
             (0, None) => drop(self.nodes.remove(node)),
@@ -190,7 +229,7 @@ mod tests {
     fn queue_of(plan: &Plan, concurrency: usize) -> Queue {
         let mut queue = Queue::new(concurrency);
         for (group, planned) in plan.groups.iter().enumerate() {
-            queue.add_group(group, planned.limit);
+            queue.add_batch(group, &planned.group.name, planned.limit);
             for (job, planned) in planned.jobs.iter().enumerate() {
                 queue.push(JobIndex { group, job }, &planned.node.name);
             }
@@ -301,15 +340,35 @@ mod tests {
     fn a_group_that_is_added_later_waits_for_its_nodes() {
         let plan = planned(&[(1, None), (1, None)]);
         let mut queue = Queue::new(20);
-        queue.add_group(0, 1);
+        queue.add_batch(0, "g0", 1);
         queue.push(JobIndex { group: 0, job: 0 }, "n0");
         let first = take(&mut queue, &plan).unwrap();
-        queue.add_group(1, 1);
+        queue.add_batch(1, "g1", 1);
         queue.push(JobIndex { group: 1, job: 0 }, "n0");
         assert_eq!(take(&mut queue, &plan), None, "the node is busy");
         queue.give_back(first, "n0");
-        queue.remove_group(0);
+        queue.remove_batch(0);
         assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 1, job: 0 }));
+    }
+
+    #[test]
+    fn batches_of_one_group_share_its_limit() {
+        let plan = planned(&[(2, None), (2, None)]);
+        let mut queue = Queue::new(20);
+        queue.add_batch(0, "g", 1);
+        queue.add_batch(1, "g", 1);
+        queue.push(JobIndex { group: 0, job: 0 }, "n0");
+        queue.push(JobIndex { group: 1, job: 1 }, "n1");
+        let first = take(&mut queue, &plan).unwrap();
+        assert_eq!(take(&mut queue, &plan), None, "the group has one out");
+        queue.set_limit("g", 2);
+        assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 1, job: 1 }));
+        queue.give_back(first, "n0");
+        queue.remove_batch(0);
+        assert_eq!(queue.shares["g"].out, 1);
+        queue.give_back(JobIndex { group: 1, job: 1 }, "n1");
+        queue.remove_batch(1);
+        assert!(queue.shares.is_empty() && queue.nodes.is_empty());
     }
 
     proptest! {

@@ -60,7 +60,7 @@ fn a_node_that_joins_is_relabelled_or_comes_back_gets_what_it_lacks_and_nothing_
          [[groups]]\nname = \"still\"\nimages = [\"quay.io/team/s:1\"]\nnew_nodes = false\n",
     );
     let mut observer = Observer::start(&bed, &namespace);
-    let serving = Serving::start(&bed, &namespace, &config.config(), &[]);
+    let serving = Serving::start(&bed, &namespace, &config.config(), &["-v"]);
     serving.wait_for("of group \"all\" is over: 3 succeeded");
     serving.wait_for("of group \"still\" is over: 3 succeeded");
 

@@ -30,6 +30,11 @@ impl Holders {
         self.live.values().map(|holder| holder.until).min()
     }
 
+    /// The Job is gone for good.
+    pub fn forget(&mut self, key: &JobKey) {
+        self.given_up.remove(key);
+    }
+
     /// Those that are given up now.
     pub fn due(&mut self, now: Instant) -> Vec<JobKey> {
         let due = self.live.iter().filter(|(_, holder)| holder.until <= now);

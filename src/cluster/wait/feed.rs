@@ -10,13 +10,15 @@ use crate::outcome::{Ending, Evidence, Failure, JobResult};
 use crate::plan::{JobIndex, PlannedJob};
 
 impl<'a> Runner<'a> {
-    /// Takes a group's Jobs in, and gives the number by which they are known from now on. A group
+    /// Takes a group's Jobs in, and gives the number by which they are known from now on. A batch
     /// without Jobs is over at once.
+    ///
+    /// No Job of it may be under way: see [`Runner::is_under_way`].
     pub fn add(&mut self, batch: Batch<'a>) -> usize {
         let (name, jobs) = (batch.planned.group.name.clone(), batch.planned.jobs.len());
         let limit = batch.planned.limit;
         let number = self.batches.add(batch);
-        self.queue.add_group(number, limit);
+        self.queue.add_batch(number, &name, limit);
         for job in 0..jobs {
             self.enqueue(JobIndex { group: number, job });
         }
@@ -27,30 +29,31 @@ impl<'a> Runner<'a> {
         number
     }
 
-    /// Adds Jobs to a batch that is under way, which has until `deadline` now. Nodes that have a Job of
-    /// it are left out. Gives how many were taken.
+    /// Adds a Job to a batch that is under way, which has until `deadline` now. Whether it was taken: a
+    /// batch that is over takes none.
     pub fn extend(
         &mut self,
         number: usize,
-        jobs: Vec<PlannedJob>,
+        job: PlannedJob,
         limit: usize,
         deadline: Option<Instant>,
-    ) -> usize {
-        let Some(batch) = self.batches.get_mut(number) else { return 0 };
-        let mut added = Vec::new();
-        for job in jobs {
-            if !batch.planned.jobs.iter().any(|known| known.name == job.name) {
-                added.push(batch.push(job));
-            }
+    ) -> bool {
+        let Some(batch) = self.batches.get_mut(number).filter(|batch| !batch.closing) else { return false };
+        if self.over.contains(&number) {
+            return false;
         }
         batch.planned.limit = limit;
         batch.deadline = batch.deadline.max(deadline);
-        self.queue.add_group(number, limit);
-        self.over.retain(|over| *over != number || added.is_empty());
-        for job in &added {
-            self.enqueue(JobIndex { group: number, job: *job });
-        }
-        added.len()
+        let group = batch.planned.group.name.clone();
+        let job = batch.push(job);
+        self.queue.set_limit(&group, limit);
+        self.enqueue(JobIndex { group: number, job });
+        true
+    }
+
+    /// Whether this very Job is waiting for its turn, or out.
+    pub fn is_under_way(&self, job: &PlannedJob) -> bool {
+        self.by_key.contains_key(&(job.namespace.clone(), job.name.clone()))
     }
 
     /// Batches whose Jobs are all over.
@@ -135,7 +138,7 @@ impl<'a> Runner<'a> {
 
     fn forget(&mut self, number: usize) -> Option<FinishedBatch> {
         let finished = self.remove(number)?;
-        self.queue.remove_group(number);
+        self.queue.remove_batch(number);
         self.by_key.retain(|_, index| index.group != number);
         self.pods.retain(|_, index| index.group != number);
         self.early.retain(|index, _| index.group != number);

@@ -57,6 +57,8 @@ pub struct Lead<'a> {
     pub shut: Option<Active>,
     /// The nodes' watch is down, and this was said.
     nodes_troubled: bool,
+    /// What no Job can get over, as it was said.
+    refused: Option<String>,
     pub now: fn() -> Timestamp,
 }
 
@@ -107,6 +109,7 @@ impl<'a> Lead<'a> {
             opening: None,
             shut: None,
             nodes_troubled: false,
+            refused: None,
             now: clock,
             active,
         };
@@ -143,6 +146,10 @@ impl<'a> Lead<'a> {
                 }
                 Some(false) = leads => {
                     let active = self.active.clone();
+                    if self.opening.is_some() || self.shut.is_some() {
+                        // It was not in force yet, and whoever leads next is to hear of it.
+                        station.config_watch.forget();
+                    }
                     self.leave().await;
                     return Ended::NotLeading(active);
                 }
@@ -196,7 +203,14 @@ impl<'a> Lead<'a> {
                 tracing::error!("no more Jobs of this run: {error}");
                 self.runner.give_up(number, &Failure::new(reason(&error), error.to_string()));
             }
-            None => tracing::error!("{error}"),
+            None => {
+                let text = error.to_string();
+                // A watch that is refused is refused again at each of its tries.
+                if self.refused.as_ref() != Some(&text) {
+                    tracing::error!("{text}");
+                    self.refused = Some(text);
+                }
+            }
         }
     }
 

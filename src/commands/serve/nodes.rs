@@ -1,13 +1,18 @@
 //! Nodes that come, change and go.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Station;
 use super::lead::Lead;
 use super::runs::UnderWay;
 use crate::cluster::NodeSeen;
 use crate::config::Group;
-use crate::plan::{KnownNode, ListedNode, PlannedGroup, plan_one};
+use crate::plan::{KnownNode, ListedNode, plan_one};
+
+/// How long a batch of nodes takes more in: it is told of when all of its Jobs are over, and where nodes
+/// keep coming that would be never.
+const TOGETHER: Duration = Duration::from_secs(60);
 
 impl Lead<'_> {
     /// The nodes at the start. Gives those that have come since a group was last due: they were not
@@ -69,28 +74,24 @@ impl Lead<'_> {
         let mut planned = plan_one(config, group, std::iter::once(node), &identity);
         // The group's limit may be a share of all of its nodes, not of this one.
         planned.limit = crate::plan::limit_over(config, group, self.nodes.values());
-        let Some(content) = planned.jobs.first().map(|job| job.content.clone()) else { return };
+        let Some(job) = planned.jobs.pop().filter(|job| !self.runner.is_under_way(job)) else { return };
         let name = &node.whole().name;
         self.arrivals.has_job(&group.name, name, (self.now)());
+        // Nodes that come together are told of together.
         let mut runs = self.under_way.iter();
-        let same = |(_, run): &(&usize, &UnderWay)| {
-            run.group == group.name && run.content.as_ref() == Some(&content)
+        let together = |(_, run): &(&usize, &UnderWay)| {
+            let young = run.since.elapsed() < TOGETHER;
+            !run.is_run && young && run.group == group.name && run.content.as_ref() == Some(&job.content)
         };
-        let under_way = runs.find(same).map(|(number, _)| *number);
-        match under_way {
-            Some(number) => {
-                let PlannedGroup { jobs, limit, .. } = planned;
-                let deadline = Some(self.deadline(group.deadline_seconds.into()));
-                if self.runner.extend(number, jobs, limit, deadline) == 0 {
-                    return;
-                }
-            }
-            None => {
-                self.agenda.has_nodes(&group.name);
-                self.add(group.clone(), planned, identity, false);
-            }
+        let together = runs.find(together).map(|(number, _)| *number);
+        let deadline = Some(self.deadline(group.deadline_seconds.into()));
+        let taken =
+            together.is_some_and(|number| self.runner.extend(number, job.clone(), planned.limit, deadline));
+        if !taken {
+            planned.jobs.push(job);
+            self.add(group.clone(), planned, identity, false);
         }
         station.metrics.arrival(&group.name);
-        tracing::info!("node {name} has come and gets the images of group {:?}", group.name);
+        tracing::debug!("node {name} has come and gets the images of group {:?}", group.name);
     }
 }

@@ -99,6 +99,10 @@ impl<'a> Lead<'a> {
         let config = &self.active.loaded.config;
         self.groups = config.groups.iter().cloned().map(Arc::new).collect();
         let gone = self.agenda.follow(config, now);
+        // A group that was gone for a while may still have a run under way.
+        for run in self.under_way.values().filter(|run| run.is_run) {
+            self.agenda.began(&run.group);
+        }
         self.arrivals.follow(config);
         self.runner.set_concurrency(config.concurrency.get());
         for group in &gone {

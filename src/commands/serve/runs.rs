@@ -4,6 +4,7 @@ use std::iter;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::super::templates::manifest;
 use super::Station;
@@ -19,14 +20,16 @@ pub struct UnderWay {
     pub group: String,
     /// `None` where it has no Job.
     pub content: Option<Arc<str>>,
+    /// When it began.
+    pub since: Instant,
     identity: Arc<RunIdentity>,
     config_hash: String,
     started_at: Timestamp,
     throttled: u64,
     /// How long it takes where each of its Jobs takes as long as it may.
     pub longest_seconds: u64,
-    /// A run of the group, and not single nodes between two.
-    is_run: bool,
+    /// A run of the group, and not nodes that came after one was planned.
+    pub is_run: bool,
 }
 
 impl Lead<'_> {
@@ -46,7 +49,9 @@ impl Lead<'_> {
         let Due { group: name, run_id, cause } = due;
         let Some(group) = self.groups.iter().find(|group| group.name == name).cloned() else { return };
         let identity = self.identity(run_id);
-        let planned = plan_one(&self.active.loaded.config, &group, self.nodes.values(), &identity);
+        let mut planned = plan_one(&self.active.loaded.config, &group, self.nodes.values(), &identity);
+        // Of nodes that came a moment ago: they are told of where they are.
+        planned.jobs.retain(|job| !self.runner.is_under_way(job));
         let (jobs, skipped, id) = (planned.jobs.len(), planned.skipped.len(), identity.run_id.as_str());
         tracing::info!(
             "run {id} of group {name:?} ({}): {jobs} Jobs, {skipped} nodes skipped",
@@ -74,6 +79,7 @@ impl Lead<'_> {
         let longest_seconds = planned.longest_seconds();
         let run = UnderWay {
             group: group.name.clone(),
+            since: Instant::now(),
             content: planned.jobs.first().map(|job| job.content.clone()),
             identity,
             config_hash: config.hash.clone(),
@@ -102,13 +108,16 @@ impl Lead<'_> {
         for job in &finished.planned.jobs {
             self.arrivals.has_job(&run.group, &job.node.name, now);
         }
-        if !self.under_way.values().any(|other| other.group == run.group) {
+        if run.is_run {
             self.agenda.is_over(&run.group);
         }
         let throttled = self.cluster.throttled().saturating_sub(run.throttled);
         let (group, id) = (run.group.clone(), run.identity.run_id.as_str().to_owned());
         let (report, text) = report_of(run, finished, now, throttled, None);
         station.metrics.run_finished(&group, &report);
+        if !self.groups.iter().any(|known| known.name == group) {
+            station.metrics.forget_group(&group);
+        }
         station.announce(match report.exit_code {
             0 => Announcement::RunFinished { group, run_id: id, text },
             _ => Announcement::RunFailed { group, run_id: id, text },

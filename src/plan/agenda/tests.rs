@@ -105,16 +105,6 @@ fn runs_of_one_group_never_overlap() {
 }
 
 #[test]
-fn a_run_waits_for_single_nodes_and_is_not_skipped_for_them() {
-    let mut agenda = agenda(vec![scheduled("g", "0 * * * *", "Etc/UTC")], "2026-11-25T11:30:00Z");
-    agenda.turns(time("2026-11-25T11:30:00Z"));
-    agenda.has_nodes("g");
-    assert_eq!(agenda.turns(time("2026-11-25T12:00:00Z")), Turns::default());
-    agenda.is_over("g");
-    assert_eq!(due(&mut agenda, "2026-11-25T12:05:00Z"), [("20261125t120000z".to_owned(), Cause::Scheduled)]);
-}
-
-#[test]
 fn after_downtime_one_missed_run_is_made_up_if_it_is_not_too_old() {
     let every_ten = || scheduled("g", "*/10 * * * *", "Etc/UTC");
     let mut fresh = agenda(vec![every_ten()], "2026-11-25T12:09:00Z");

@@ -108,9 +108,11 @@ impl<'a> Lead<'a> {
         for group in &gone {
             station.metrics.forget_group(group);
         }
-        // The nodes of a new group are its first run's affair.
-        let is_new = |name: &str| !before.loaded.config.groups.iter().any(|group| group.name == name);
-        for group in self.groups.iter().filter(|group| is_new(&group.name)) {
+        // Nodes that are there are no arrivals for a group that did not follow nodes until now.
+        let followed = |name: &str| {
+            before.loaded.config.groups.iter().any(|group| group.name == name && group.new_nodes)
+        };
+        for group in self.groups.iter().filter(|group| !followed(&group.name)) {
             for node in self.nodes.values() {
                 self.arrivals.is_known(group, node);
             }

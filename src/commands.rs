@@ -22,7 +22,7 @@ mod selection;
 mod signals;
 mod templates;
 
-use templates::Tried;
+use templates::{Material, Tried};
 
 /// Every planned node has every image.
 pub const SUCCESS: u8 = 0;
@@ -88,14 +88,21 @@ pub fn execute(cli: Cli) -> Result<u8, CommandError> {
     }
 }
 
-/// Reads the config that the command line asks for.
+/// Reads the config that the command line asks for. Of a wrong one all is told that can be, what its
+/// templates say included.
 fn load_result(global: &GlobalArgs) -> Result<Loaded, LoadError> {
     let sources = Sources {
         path: global.config.clone().filter(|path| !path.as_os_str().is_empty()),
         flags: Overrides { namespace: given(&global.namespace), instance: given(&global.instance) },
         environment: load::environment(),
     };
-    load::load(&sources)
+    let mut loaded = load::load(&sources);
+    if let Err(LoadError::Invalid { problems, remains: Some(remains), .. }) = &mut loaded {
+        let Tried { renderer: _, errors, warnings } = templates::try_templates(Material::from(&**remains));
+        problems.extend(errors);
+        problems.extend(warnings);
+    }
+    loaded
 }
 
 /// The part of the config that is selected; its warnings are shown.
@@ -113,7 +120,7 @@ fn load_config(global: &GlobalArgs, selection: &Selection) -> Result<Loaded, Com
 
 /// Compiles and tries the templates, shows their warnings, and refuses those that are wrong.
 fn renderer(loaded: &Loaded, global: &GlobalArgs) -> Result<Renderer, CommandError> {
-    let Tried { renderer, errors, warnings } = templates::try_templates(loaded);
+    let Tried { renderer, errors, warnings } = templates::try_templates(Material::from(loaded));
     for warning in warnings {
         tracing::warn!("{warning}");
     }

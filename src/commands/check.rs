@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use jiff::Timestamp;
 
 use super::plan::nodes_of_file;
-use super::templates::{Tried, try_templates};
+use super::templates::{Material, Tried, try_templates};
 use super::{CommandError, SUCCESS, USAGE, load_result, write_stdout};
 use crate::cli::{CheckArgs, Cli, GlobalArgs, Output};
 use crate::config::load::Loaded;
@@ -29,7 +29,7 @@ pub async fn check(global: &GlobalArgs, args: &CheckArgs) -> Result<u8, CommandE
     };
     let mut compiled = None;
     if let Some(loaded) = &loaded {
-        let Tried { renderer, errors, warnings } = try_templates(loaded);
+        let Tried { renderer, errors, warnings } = try_templates(Material::from(loaded));
         compiled = renderer;
         problems.extend(errors);
         problems.extend(warnings);

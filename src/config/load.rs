@@ -21,7 +21,7 @@ use super::problem::{self, Origin, Problem, Severity, SourceText};
 use super::provenance::Provenance;
 use super::template::includes;
 use super::validate::{self, TemplateSource, TemplateTable};
-use super::{Config, Template, Templates};
+use super::{Config, Group, Template, Templates};
 
 /// Looked for in this order where nobody names a file.
 const DEFAULT_PATHS: [&str; 2] = ["quayctl.toml", "/etc/quayctl/quayctl.toml"];
@@ -65,12 +65,24 @@ pub enum LoadError {
     NoFile,
     #[error("cannot read the config {path}: {cause}", path = path.display())]
     Unreadable { path: PathBuf, cause: String },
-    #[error("{count} in {source}", count = counted(problems.len()), source = source_of(path))]
+    #[error("{count} in {source}", count = counted(problems), source = source_of(path))]
     Invalid {
         /// Empty where there is no file, and the environment says all.
         path: PathBuf,
+        /// Warnings too.
         problems: Vec<Problem>,
+        /// `None` where the file is no TOML.
+        remains: Option<Box<Remains>>,
     },
+}
+
+/// What can still be looked at where a config is wrong, so that everything is told in one go.
+#[derive(Debug)]
+pub struct Remains {
+    /// Those that nothing wrong has a part in.
+    pub groups: Vec<Group>,
+    pub templates: Templates,
+    pub provenance: Provenance,
 }
 
 impl LoadError {
@@ -127,8 +139,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
         Ok(tree) => tree,
         Err(error) => {
             let source = Arc::new(SourceText::new(path.clone(), without_credentials(&text)));
-            let problems = vec![syntax_problem(&source, &error)];
-            return Err(LoadError::Invalid { path, problems });
+            let mut problems = vec![syntax_problem(&source, &error)];
+            problems.extend(environment::above(&sources.environment).1);
+            return Err(LoadError::Invalid { path, problems, remains: None });
         }
     };
     let (mut above, mut warnings) = environment::above(&sources.environment);
@@ -147,7 +160,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
     let tree = merged(&figment);
 
     let tables = validate::template_tables(&tree, &mut findings);
-    let templates = read_templates(&tables, path.parent().unwrap_or(FsPath::new("")), &mut findings);
+    let mut templates = read_templates(&tables, path.parent().unwrap_or(FsPath::new("")), &mut findings);
+    let defined = validate::templates_in(&tree).filter(|name| !templates.user.contains_key(*name));
+    templates.without_text = defined.map(str::to_owned).collect();
     let config = validate::validate(&tree, templates, &tables, &mut findings);
 
     let source = Arc::new(SourceText::new(path.clone(), redacted(text, &findings)));
@@ -157,11 +172,14 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
         problems.into_iter().partition(|problem| problem.severity == Severity::Error);
     warnings.extend(more);
     match config {
-        Some(config) if errors.is_empty() => {
+        Ok(config) => {
             let in_cluster = sources.environment.contains_key("KUBERNETES_SERVICE_HOST");
             Ok(Loaded { config, provenance, warnings, in_cluster })
         }
-        _ => Err(LoadError::Invalid { path, problems: errors }),
+        Err((groups, templates)) => {
+            let remains = Some(Box::new(Remains { groups, templates, provenance }));
+            Err(LoadError::Invalid { path, problems: [errors, warnings].concat(), remains })
+        }
     }
 }
 
@@ -361,8 +379,8 @@ fn source_of(path: &FsPath) -> String {
     }
 }
 
-fn counted(problems: usize) -> String {
-    match problems {
+fn counted(problems: &[Problem]) -> String {
+    match problems.iter().filter(|problem| problem.severity == Severity::Error).count() {
         1 => "1 problem".to_owned(),
         many => format!("{many} problems"),
     }

@@ -6,7 +6,8 @@ use std::num::NonZeroUsize;
 use figment::value::{Dict, Value};
 use serde_json::json;
 
-use super::file::{Findings, Path, Table, described, integer};
+use super::file::{Findings, Path, Step, Table, described, integer};
+use super::problem::Severity;
 use super::settings::Settings;
 use super::template::{BUILT_IN_NAMES, TemplateName};
 use super::{Config, Group, ImageRef, PullPolicy, Templates, name, sha256_hex};
@@ -92,13 +93,14 @@ fn template_table(name: &str, value: &Value, path: Path, findings: &mut Findings
     Some(TemplateTable { name: name.to_owned(), source: source?, values })
 }
 
-/// The whole config. `None` where anything was wrong: it has been noted.
+/// The whole config. Where anything was wrong it has been noted, and the templates are given back, with
+/// the groups that nothing wrong has a part in.
 pub fn validate(
     tree: &Dict,
     templates: Templates,
     template_tables: &[TemplateTable],
     findings: &mut Findings,
-) -> Option<Config> {
+) -> Result<Config, (Vec<Group>, Templates)> {
     let mut root = Table::root(tree);
     let mut user: BTreeSet<&str> = template_tables.iter().map(|table| table.name.as_str()).collect();
     // A table that is itself wrong is still defined: its groups are not to blame.
@@ -125,30 +127,47 @@ pub fn validate(
     };
     root.take("templates");
     let groups = groups(&mut root, &defaults, &user, template_tables, findings);
+    let mut inherited = root.misspells("defaults") || root.misspells("templates");
     root.finish(findings, |_| None);
     if findings.has_errors() {
-        return None;
+        // A value that is missing because it is wrong would be missed by the templates once more.
+        let mut wrong_templates = BTreeSet::new();
+        for finding in findings.0.iter().filter(|finding| finding.severity == Severity::Error) {
+            match &finding.path.0[..] {
+                [Step::Key(table), ..] if table == "defaults" => inherited = true,
+                [Step::Key(table), Step::Key(name), ..] if table == "templates" => {
+                    wrong_templates.insert(name.as_str());
+                }
+                _ => {}
+            }
+        }
+        let groups = groups.into_iter().filter(|(group, is_right)| {
+            *is_right && !inherited && !wrong_templates.contains(group.template.as_str())
+        });
+        return Err((groups.map(|(group, _)| group).collect(), templates));
     }
+    let groups = groups.into_iter().map(|(group, _)| group).collect();
     let mut config = Config {
         namespace,
         instance: instance.unwrap_or_else(|| "default".to_owned()),
-        concurrency: concurrency.or(NonZeroUsize::new(DEFAULT_CONCURRENCY))?,
+        concurrency: concurrency.or(NonZeroUsize::new(DEFAULT_CONCURRENCY)).unwrap_or(NonZeroUsize::MIN),
         run_deadline_seconds,
         groups,
         templates,
         hash: String::new(),
     };
     config.hash = hash(&config);
-    Some(config)
+    Ok(config)
 }
 
+/// The groups that have a name, each with whether all of it is right.
 fn groups(
     root: &mut Table<'_>,
     defaults: &Settings,
     user: &BTreeSet<&str>,
     template_tables: &[TemplateTable],
     findings: &mut Findings,
-) -> Vec<Group> {
+) -> Vec<(Group, bool)> {
     let list = match root.take("groups") {
         Some((Value::Array(_, values), path)) => Some((values.as_slice(), path)),
         Some((other, path)) => {
@@ -170,6 +189,7 @@ fn groups(
     let mut names: BTreeMap<String, usize> = BTreeMap::new();
     let mut groups = Vec::new();
     for (i, value) in values.iter().enumerate() {
+        let noted = findings.0.len();
         let Some(table) = Table::of(value, path.index(i), findings) else { continue };
         let Some(group) = group(table, defaults, user, template_tables, findings) else { continue };
         match names.get(&group.name) {
@@ -180,7 +200,10 @@ fn groups(
             }
             None => drop(names.insert(group.name.clone(), i)),
         }
-        groups.push(group);
+        let lacks_carrier = group.template == TemplateName::Helper && group.carrier_image.is_none();
+        let is_right =
+            !lacks_carrier && findings.0[noted..].iter().all(|finding| finding.severity != Severity::Error);
+        groups.push((group, is_right));
     }
     groups
 }
@@ -295,7 +318,8 @@ fn images(table: &mut Table<'_>, findings: &mut Findings) -> Vec<ImageRef> {
     images
 }
 
-fn templates_in(tree: &Dict) -> impl Iterator<Item = &str> {
+/// The names of all `[templates]`, those that are wrong too.
+pub fn templates_in(tree: &Dict) -> impl Iterator<Item = &str> {
     tree.get("templates")
         .and_then(Value::as_dict)
         .into_iter()

@@ -38,6 +38,7 @@ mod parse;
 mod probe;
 #[cfg(test)]
 mod tests;
+mod yaml_1_1;
 
 /// A Job as it is posted or printed, and what reading its fate back needs.
 #[derive(Clone, Debug, PartialEq)]

@@ -56,12 +56,17 @@ pub fn try_templates(material: Material<'_>) -> Tried {
     for group in groups.iter().filter(|group| touched(group) && renderer.has(&group.template)) {
         let index = indexes.get(group.name.as_str()).copied().unwrap_or_default();
         let used = Used { material, group, index };
-        let Probe { errors: wrong, warnings: doubtful } = renderer.probe(group);
+        let Probe { errors: wrong, warnings: doubtful, ambiguous } = renderer.probe(group);
         for error in &wrong {
             errors.extend(used.problems(error, &mut told));
         }
         for message in doubtful.into_iter().filter(|message| told.insert(message.clone())) {
             warnings.push(used.doubt("template-warning", None, message));
+        }
+        for problem in ambiguous.into_iter().filter(|problem| told.insert(problem.alike())) {
+            let help = Some("write it in double quotes".to_owned());
+            let doubt = used.doubt("ambiguous-scalar", used.field(&problem), problem.message);
+            warnings.push(Problem { help, ..doubt });
         }
     }
     Tried { renderer: all_compile.then_some(renderer), errors, warnings }

@@ -8,6 +8,7 @@ use k8s_openapi::api::batch::v1::Job;
 use serde_json::Value;
 
 use super::FieldProblem;
+use super::yaml_1_1::older_meaning;
 
 /// A Job so wrong that more than this many fields have a wrong type is named well enough by these.
 const TYPE_PROBLEMS_MAX: usize = 20;
@@ -55,7 +56,13 @@ fn type_problems(mut job: Value) -> Vec<FieldProblem> {
 }
 
 fn type_problem(path: String, message: &str) -> FieldProblem {
-    let message = format!("`{path}`: {message}");
+    let word = message.strip_prefix("invalid type: string \"").and_then(|rest| rest.split_once('"'));
+    let message = match word {
+        Some((word, rest)) if rest.ends_with("a boolean") && older_meaning(word) == Some("a boolean") => {
+            format!("`{path}`: `{word}` is a boolean in YAML 1.1 only; write `true` or `false`")
+        }
+        _ => format!("`{path}`: {message}"),
+    };
     FieldProblem { path, scalar: None, message }
 }
 

@@ -14,7 +14,9 @@ use serde_json::Value;
 use crate::config::{Group, TemplateName};
 use crate::plan::{Node, PlannedJob, RunId, RunIdentity, TemplateChoice};
 
-use super::{Manifest, RenderError, Renderer, TemplateError, context, parse, registered_name};
+use super::{
+    FieldProblem, Manifest, RenderError, Renderer, TemplateError, context, parse, registered_name, yaml_1_1,
+};
 
 /// All that ends or opens something in YAML, before and inside a scalar. Thirty-odd characters,
 /// and [`harmless`] has as many, so that a template's `len` sees no difference.
@@ -29,6 +31,8 @@ pub struct Probe {
     /// Any one of these refuses the config.
     pub errors: Vec<RenderError>,
     pub warnings: Vec<String>,
+    /// Fields that readers of another version of YAML would read otherwise.
+    pub ambiguous: Vec<FieldProblem>,
 }
 
 impl Renderer {
@@ -67,6 +71,7 @@ impl Renderer {
             Err(RenderError::Template(_)) => return self.probe_faults(job, &carrier_image, probe),
             Err(error) => return probe.errors.push(error),
         };
+        probe.ambiguous.extend(yaml_1_1::ambiguous(&written.text));
         let manifest = Manifest::new(job, &written.job, carrier_image);
         probe.warnings.extend(manifest.warnings);
         let shown = job.group.images.iter().zip(manifest.image_containers);

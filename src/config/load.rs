@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Component, Path as FsPath, PathBuf};
 use std::sync::Arc;
 
@@ -162,7 +163,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
     let tables = validate::template_tables(&tree, &mut findings);
     let mut templates = read_templates(&tables, path.parent().unwrap_or(FsPath::new("")), &mut findings);
     let defined = validate::templates_in(&tree).filter(|name| !templates.user.contains_key(*name));
-    templates.without_text = defined.map(str::to_owned).collect();
+    templates.without_text.extend(defined.map(str::to_owned));
     let config = validate::validate(&tree, templates, &tables, &mut findings);
 
     let source = Arc::new(SourceText::new(path.clone(), redacted(text, &findings)));
@@ -268,13 +269,24 @@ fn read_templates(tables: &[TemplateTable], folder: &FsPath, findings: &mut Find
         }
         // Compiling says where a partial that is nowhere was asked for.
         let file = folder.join(format!("{name}.hbs"));
-        let Ok(text) =
-            std::fs::File::open(&file).map_err(|e| e.to_string()).and_then(|f| text_of(f, CONFIG_BYTES_MAX))
-        else {
-            continue;
-        };
-        next.extend(owned(includes(&text)));
-        templates.partials.insert(name, Template { text, file: Some(file) });
+        let Ok(opened) = std::fs::File::open(&file) else { continue };
+        match text_of(opened, CONFIG_BYTES_MAX) {
+            Ok(text) => {
+                next.extend(owned(includes(&text)));
+                templates.partials.insert(name, Template { text, file: Some(file) });
+            }
+            Err(cause) if templates.without_text.insert(name) => {
+                let message = format!("cannot read the partial {}: {cause}", file.display());
+                findings.error_at(
+                    "template-unreadable",
+                    &Path::default().key("templates"),
+                    Target::Key,
+                    message,
+                    "",
+                );
+            }
+            Err(_) => {}
+        }
     }
     templates
 }
@@ -289,13 +301,14 @@ fn read_template(folder: &FsPath, file: &str, path: &Path, findings: &mut Findin
         return None;
     }
     let found = folder.join(file);
-    let text =
-        std::fs::File::open(&found).map_err(|e| e.to_string()).and_then(|f| text_of(f, CONFIG_BYTES_MAX));
-    match text {
+    let opened = std::fs::File::open(&found);
+    // What is wrong with a file that is there is not where it lies.
+    let help = if opened.is_err() { "the path is relative to the config file" } else { "" };
+    match opened.map_err(|e| e.to_string()).and_then(|f| text_of(f, CONFIG_BYTES_MAX)) {
         Ok(text) => Some(Template { text, file: Some(found) }),
         Err(cause) => {
             let message = format!("cannot read the template {}: {cause}", found.display());
-            findings.error("template-unreadable", path, message, "the path is relative to the config file");
+            findings.error("template-unreadable", path, message, help);
             None
         }
     }
@@ -311,11 +324,24 @@ fn owned<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
 }
 
 fn syntax_problem(source: &Arc<SourceText>, error: &toml::de::Error) -> Problem {
-    let origin = match error.span() {
+    // The parser's words for what would overflow its stack; of a dotted key it gives no place.
+    let is_deep = ["recursion limit", "cannot recurse"].iter().any(|words| error.message().contains(words));
+    let span = error.span().or_else(|| is_deep.then(|| longest_key(&source.text)));
+    let origin = match span {
         Some(span) => Origin::place(source, span),
         None => Origin::File(source.file.clone()),
     };
-    Problem::new(Severity::Error, "toml-syntax", origin, error.message())
+    let message = if is_deep { "too many levels stand inside one another" } else { error.message() };
+    let help = is_deep.then(|| "make it flatter".to_owned());
+    Problem { help, ..Problem::new(Severity::Error, "toml-syntax", origin, message) }
+}
+
+/// Where the dotted key with the most parts begins.
+fn longest_key(text: &str) -> Range<usize> {
+    let words = text.split(|c: char| c.is_whitespace() || matches!(c, '=' | '[' | ']'));
+    let longest = words.max_by_key(|word| word.matches('.').count()).unwrap_or_default();
+    let start = text.find(longest).unwrap_or_default();
+    start..start + 1
 }
 
 /// Findings with the places where their values were written.

@@ -66,6 +66,11 @@ fn template_table(name: &str, value: &Value, path: Path, findings: &mut Findings
     let values = table.table("values", findings).map(|table| super::settings::values(&table, findings));
     let has_none = table.lacks("file") && table.lacks("inline");
     let source = match (file, inline) {
+        (Some(("", path)), None) => {
+            let help = "name a file beside the config, as `mine.yaml.hbs`";
+            findings.error("bad-template", &path, format!("the file of template `{name}` has no name"), help);
+            None
+        }
         (Some((file, path)), None) => Some(TemplateSource::File(file.to_owned(), path)),
         (None, Some((text, _))) => Some(TemplateSource::Inline(text.to_owned())),
         (Some(_), Some((_, path))) => {

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::cli::{Cli, Command, GlobalArgs, Selection};
 use crate::cluster::{ClusterError, ConnectOptions};
 use crate::config::load::{self, LoadError, Loaded, Overrides, Sources};
-use crate::config::problem;
+use crate::config::problem::{self, Severity};
 use crate::plan::RunId;
 use crate::render::{RenderError, Renderer};
 use crate::telemetry;
@@ -83,7 +83,7 @@ pub fn execute(cli: Cli) -> Result<u8, CommandError> {
         Command::Check(args) => runtime.block_on(check::check(&global, &args)),
         Command::Schema => check::schema(),
         Command::Completions { shell } => check::completions(shell),
-        Command::Man => check::man(),
+        Command::Man { command } => check::man(command.as_deref()),
         Command::Plan(args) => runtime.block_on(plan::plan(&global, &args)),
     }
 }
@@ -107,7 +107,12 @@ fn load_result(global: &GlobalArgs) -> Result<Loaded, LoadError> {
 
 /// The part of the config that is selected; its warnings are shown.
 fn load_config(global: &GlobalArgs, selection: &Selection) -> Result<Loaded, CommandError> {
-    let shown = |error: LoadError| {
+    let shown = |mut error: LoadError| {
+        if let LoadError::Invalid { problems, .. } = &mut error
+            && global.quiet
+        {
+            problems.retain(|problem| problem.severity == Severity::Error);
+        }
         CommandError::Config(error.shown(telemetry::use_color(global.color, &io::stderr())))
     };
     let mut loaded = load_result(global).map_err(shown)?;

@@ -96,7 +96,15 @@ impl LoadError {
         format!("{problems}error: {self}")
     }
 
-    /// The same for a machine; what has no place is one problem.
+    /// What can still be looked at.
+    pub fn remains(&self) -> Option<&Remains> {
+        match self {
+            LoadError::Invalid { remains, .. } => remains.as_deref(),
+            LoadError::NoFile | LoadError::Unreadable { .. } => None,
+        }
+    }
+
+    /// The same as [`LoadError::shown`] for a machine; what has no place is one problem.
     pub fn problems(self) -> Vec<Problem> {
         let message = self.to_string();
         match self {

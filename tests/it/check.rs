@@ -48,6 +48,45 @@ fn one_line_goes_to_stdout_and_problems_to_stderr() {
 }
 
 #[test]
+fn quiet_says_nothing_but_problems() {
+    let scheduled = format!("{FINE}schedule = \"0 3 * * *\"\n");
+    let fine = folder(&[("quayctl.toml", &scheduled)]);
+    let nodes = root().join("tests/cases/nodes.yaml");
+    let quiet = check(&fine, &["-q", "--nodes", nodes.to_str().unwrap()]).expect_code(0);
+    assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
+    assert!(check(&fine, &["-q", "--explain"]).expect_code(0).stdout.contains("schedule"));
+
+    let wrong =
+        folder(&[("quayctl.toml", &format!("namspace = \"a\"\n{FINE}").replace("@sha256", ":1@sha"))]);
+    let quiet = check(&wrong, &["-q"]).expect_code(2);
+    assert_eq!(quiet.stdout, "");
+    assert_eq!(quiet.stderr, check(&wrong, &[]).stderr);
+    let doubtful = folder(&[("quayctl.toml", &FINE.replace("image-volume", "auto"))]);
+    let quiet = check(&doubtful, &["-q"]).expect_code(0);
+    assert!(quiet.stdout.is_empty() && quiet.stderr.starts_with("warning["), "{}", quiet.stderr);
+}
+
+#[test]
+fn what_may_surprise_is_told_of_a_wrong_config_too() {
+    let text = "namspace = \"a\"\n[[groups]]\nname = \"wrong\"\nimages = []\n\
+        [[groups]]\nname = \"g\"\nimages = [\"a:1\"]\nschedule = \"0 0 31 2 *\"\n";
+    let report = check(&folder(&[("quayctl.toml", text)]), &["-o", "json", "--strict"]).expect_code(2).json();
+    let problems = report["problems"].as_array().unwrap().iter();
+    let mut found: Vec<(&str, &str)> = problems
+        .map(|problem| (problem["code"].as_str().unwrap(), problem["key"].as_str().unwrap()))
+        .collect();
+    found.sort_unstable();
+    let expected = [
+        ("empty-images", "groups[0].images"),
+        ("mutable-tag", "groups[1].images[0]"),
+        ("never-due", "groups[1].schedule"),
+        ("no-carrier-image", "groups[1].carrier_image"),
+        ("unknown-key", "namspace"),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn json_has_exactly_the_promised_shape() {
     let text = "namspace = \"x\"\n[[groups]]\nname = \"g\"\nimages = [\"é:1\", \"ä\"]\n";
     let wrong = folder(&[("quayctl.toml", text)]);
@@ -236,6 +275,17 @@ fn editors_and_shells_get_what_they_ask_for() {
     ended(quayctl().args(["completions", "csh"])).expect_code(2);
     let man = ended(quayctl().arg("man")).expect_code(0);
     assert!(man.stdout.contains(".TH quayctl-controller") && man.stdout.contains(".SH"), "{}", man.stdout);
+
+    let commands = ["run", "render", "check", "schema", "completions", "man", "plan"];
+    for command in commands {
+        assert!(man.stdout.contains(&format!("quayctl\\-controller\\-{command}(1)")), "{command}");
+        let page = ended(quayctl().args(["man", command])).expect_code(0).stdout;
+        assert!(page.contains(&format!(".TH quayctl-controller-{command} 1")), "{page}");
+        // Global options are options of each command.
+        assert!(page.contains("\\-\\-kubeconfig"), "{page}");
+    }
+    assert!(ended(quayctl().args(["man", "check"])).stdout.contains("\\-\\-explain"));
+    assert!(ended(quayctl().args(["man", "chek"])).expect_code(2).stderr.contains("there are run, render"));
 
     // And bash can read its script.
     let script = ended(quayctl().args(["completions", "bash"])).stdout;

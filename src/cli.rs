@@ -46,8 +46,12 @@ pub enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
-    /// Print the man page
-    Man,
+    /// Print the man page, or that of a command
+    Man {
+        /// As `run`
+        #[arg(value_name = "COMMAND")]
+        command: Option<String>,
+    },
     /// Say which node gets which Job, which is skipped and why, and how long it may take
     Plan(PlanArgs),
 }
@@ -129,7 +133,8 @@ pub struct CheckArgs {
     /// Print the effective config with the origin of each value
     #[arg(long, conflicts_with = "output")]
     pub explain: bool,
-    /// Also ask the cluster: permissions, namespaces, and whether it takes the Jobs and their pods
+    /// Also ask the cluster: permissions, namespaces, pull secrets, and whether it takes the Jobs and
+    /// their pods
     #[arg(long)]
     pub cluster: bool,
     /// Problems for people on stderr, or for editors and CI on stdout

@@ -2,7 +2,7 @@
 //!
 //! It lists nodes, creates Jobs, watches them and their pods, and ends the ones that cannot
 //! succeed. What the answers mean is `outcome`'s to say, what is created `plan`'s and `render`'s.
-//! It never reads a Secret, never deletes unless told to clean up, and never changes an object without
+//! It never reads a Secret's data, never deletes unless told to clean up, and never changes an object without
 //! both of our labels, but for the Lease of an election and, where a group asks for it, one label and
 //! one taint of a node.
 #![expect(clippy::disallowed_types, reason = "this is the room")]

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::cli::{Cli, Command, GlobalArgs, Selection};
 use crate::cluster::{ClusterError, ConnectOptions};
 use crate::config::load::{self, LoadError, Loaded, Overrides, Sources};
-use crate::config::problem;
+use crate::config::problem::{self, Severity};
 use crate::plan::RunId;
 use crate::render::{RenderError, Renderer};
 use crate::telemetry;
@@ -23,7 +23,7 @@ mod serve;
 mod signals;
 mod templates;
 
-use templates::Tried;
+use templates::{Material, Tried};
 
 /// Every planned node has every image.
 pub const SUCCESS: u8 = 0;
@@ -85,14 +85,24 @@ pub fn execute(cli: Cli) -> Result<u8, CommandError> {
         Command::Check(args) => runtime.block_on(check::check(&global, &args)),
         Command::Schema => check::schema(),
         Command::Completions { shell } => check::completions(shell),
-        Command::Man => check::man(),
+        Command::Man { command } => check::man(command.as_deref()),
         Command::Plan(args) => runtime.block_on(plan::plan(&global, &args)),
     }
 }
 
 /// Reads the config that the command line asks for.
 fn load_result(global: &GlobalArgs) -> Result<Loaded, LoadError> {
-    load::load(&sources(global))
+    told_in_full(load::load(&sources(global)))
+}
+
+/// Of a wrong config all is told that can be, what its templates say included.
+fn told_in_full(mut loaded: Result<Loaded, LoadError>) -> Result<Loaded, LoadError> {
+    if let Err(LoadError::Invalid { problems, remains: Some(remains), .. }) = &mut loaded {
+        let Tried { renderer: _, errors, warnings } = templates::try_templates(Material::from(&**remains));
+        problems.extend(errors);
+        problems.extend(warnings);
+    }
+    loaded
 }
 
 /// Where the config of this command line comes from.
@@ -106,7 +116,12 @@ fn sources(global: &GlobalArgs) -> Sources {
 
 /// The part of the config that is selected; its warnings are shown.
 fn load_config(global: &GlobalArgs, selection: &Selection) -> Result<Loaded, CommandError> {
-    let shown = |error: LoadError| {
+    let shown = |mut error: LoadError| {
+        if let LoadError::Invalid { problems, .. } = &mut error
+            && global.quiet
+        {
+            problems.retain(|problem| problem.severity == Severity::Error);
+        }
         CommandError::Config(error.shown(telemetry::use_color(global.color, &io::stderr())))
     };
     let mut loaded = load_result(global).map_err(shown)?;
@@ -119,7 +134,7 @@ fn load_config(global: &GlobalArgs, selection: &Selection) -> Result<Loaded, Com
 
 /// Compiles and tries the templates, shows their warnings, and refuses those that are wrong.
 fn renderer(loaded: &Loaded, global: &GlobalArgs) -> Result<Renderer, CommandError> {
-    let Tried { renderer, errors, warnings } = templates::try_templates(loaded);
+    let Tried { renderer, errors, warnings } = templates::try_templates(Material::from(loaded));
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -9,26 +9,28 @@
 //! not be rendered for any node. Rendering then fails only for what the values, or a node's labels,
 //! bring. The template never decides who a Job is or when it ends: see `overlay`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use handlebars::{Context, Handlebars};
 use serde_json::Value;
 
 pub use context::DEFAULT_CARRIER_IMAGE;
-pub use error::{RenderError, TemplateError};
+pub use error::{FieldProblem, RenderError, TemplateError};
 pub use probe::Probe;
 
-use crate::config::Templates;
+use crate::config::{TemplateName, Templates};
 use crate::plan::{PlannedJob, TemplateChoice};
 
-use compile::Compiled;
+use compile::{Compiled, Noted};
 
 mod compile;
 mod context;
 mod error;
 mod escape;
 mod evidence;
+mod faults;
+mod field_place;
 pub mod label;
 mod lint;
 mod overlay;
@@ -36,6 +38,7 @@ mod parse;
 mod probe;
 #[cfg(test)]
 mod tests;
+mod yaml_1_1;
 
 /// A Job as it is posted or printed, and what reading its fate back needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,13 +60,15 @@ pub struct Manifest {
 
 /// Templates compiled once, ready to render any number of Jobs.
 ///
-/// Valid means: every template parses, calls only helpers and includes only partials that exist,
-/// and no partial reaches itself.
+/// Valid means: every template in it parses, calls only helpers and includes only partials that are
+/// in it too, and no partial reaches itself.
 #[derive(Debug)]
 pub struct Renderer {
     registry: Handlebars<'static>,
     /// By the name it is registered under.
     compiled: BTreeMap<String, Compiled>,
+    /// What the templates' texts are to be warned about, whatever the values: `{{{x}}}`.
+    pub warnings: Vec<TemplateError>,
     /// The Job last read, by template and text. Parsing costs ten times what the rest does, and
     /// most templates (both built-in ones) give one text for all nodes of a group.
     last_read: Mutex<Option<Arc<Read>>>,
@@ -81,6 +86,14 @@ impl Renderer {
     /// Compiles the built-in templates, the user's and the partials, or says all that is wrong
     /// with them.
     pub fn new(templates: &Templates) -> Result<Renderer, Vec<TemplateError>> {
+        match Renderer::of_sound(templates) {
+            (renderer, errors) if errors.is_empty() => Ok(renderer),
+            (_, errors) => Err(errors),
+        }
+    }
+
+    /// A renderer of those templates that can be rendered, and all that is wrong with the others.
+    pub fn of_sound(templates: &Templates) -> (Renderer, Vec<TemplateError>) {
         let built_in = [
             (TemplateChoice::ImageVolume, crate::config::IMAGE_VOLUME),
             (TemplateChoice::Helper, crate::config::HELPER),
@@ -92,21 +105,16 @@ impl Renderer {
         }
         texts.extend(built_in.map(|(choice, text)| (registered_name(&choice), text)));
 
-        let mut compiled = BTreeMap::new();
-        let mut errors = Vec::new();
-        for (name, text) in texts {
-            match compile::compile(&name, text) {
-                Ok(template) => drop(compiled.insert(name, template)),
-                Err(mut problems) => errors.append(&mut problems),
-            }
-        }
-        // A template that does not compile is no missing partial: one mistake, one error.
-        if errors.is_empty() {
-            errors = compile::check_includes(&compiled);
-        }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
+        let mut noted = Noted::default();
+        // A template that does not compile is no missing partial, and one that could not be read is
+        // none either: one mistake, one error.
+        let known: BTreeSet<&str> = texts.keys().chain(&templates.without_text).map(String::as_str).collect();
+        let compiled = texts
+            .iter()
+            .filter_map(|(name, text)| Some((name.clone(), compile::compile(name, text, &mut noted)?)));
+        let mut compiled: BTreeMap<String, Compiled> = compiled.collect();
+        noted.errors.extend(compile::check_includes(&noted.includes, &known));
+        compile::retain_sound(&mut compiled, &noted.includes);
 
         let mut registry = Handlebars::new();
         registry.set_strict_mode(true);
@@ -114,31 +122,32 @@ impl Renderer {
         for (name, template) in &compiled {
             registry.register_template(name, template.template.clone());
         }
-        Ok(Renderer { registry, compiled, last_read: Mutex::new(None) })
+        let Noted { includes: _, errors, warnings } = noted;
+        (Renderer { registry, compiled, warnings, last_read: Mutex::new(None) }, errors)
     }
 
-    /// What the templates' texts are to be warned about, whatever the values: `{{{x}}}`.
-    pub fn warnings(&self) -> impl Iterator<Item = &TemplateError> {
-        self.compiled.values().flat_map(|template| &template.warnings)
+    /// Whether `template` is there and can be rendered.
+    pub fn has(&self, template: &TemplateName) -> bool {
+        match template {
+            TemplateName::User(name) => self.compiled.contains_key(name),
+            TemplateName::Auto | TemplateName::ImageVolume | TemplateName::Helper | TemplateName::Quayctl => {
+                true
+            }
+        }
     }
 
     /// The Job that `job` plans.
     pub fn render(&self, job: &PlannedJob) -> Result<Manifest, RenderError> {
         let carrier_image = context::carrier_image(job)?;
-        let context = context::context(job, &carrier_image);
+        let written = self.written(job, &carrier_image)?;
+        Ok(Manifest::new(job, &written.job, carrier_image))
+    }
+
+    /// The Job as its template writes it.
+    fn written(&self, job: &PlannedJob, carrier_image: &str) -> Result<Arc<Read>, RenderError> {
         let template = registered_name(&job.template);
-        let text = self.text(&template, context)?;
-        let mut body = self.read(&template, text)?.job.clone();
-        let warnings = overlay::overlay(&mut body, job);
-        let references: Vec<String> = job.group.images.iter().map(ToString::to_string).collect();
-        Ok(Manifest {
-            image_containers: evidence::image_containers(&body, &references),
-            carrier_containers: evidence::carrier_containers(&body, &carrier_image),
-            carrier_image,
-            job: job.clone(),
-            body,
-            warnings,
-        })
+        let text = self.text(&template, context::context(job, carrier_image))?;
+        self.read(&template, text)
     }
 
     /// Renders a registered template with `context`.
@@ -173,6 +182,20 @@ impl Renderer {
 }
 
 impl Manifest {
+    fn new(job: &PlannedJob, written: &Value, carrier_image: String) -> Manifest {
+        let mut body = written.clone();
+        let warnings = overlay::overlay(&mut body, job);
+        let references: Vec<String> = job.group.images.iter().map(ToString::to_string).collect();
+        Manifest {
+            image_containers: evidence::image_containers(&body, &references),
+            carrier_containers: evidence::carrier_containers(&body, &carrier_image),
+            carrier_image,
+            job: job.clone(),
+            body,
+            warnings,
+        }
+    }
+
     /// One document of a YAML stream, its `---` included. The same Job gives the same bytes: keys
     /// are sorted, and the style of a string depends on nothing but the string.
     pub fn to_yaml(&self) -> Result<String, RenderError> {

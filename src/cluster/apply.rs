@@ -172,8 +172,13 @@ impl Cluster {
     /// A 403 is either a missing permission, which every other Job will meet too, or admission's
     /// word on this one. Only asking tells them apart without reading the message.
     async fn explain_forbidden(&self, namespace: &str, status: &Status, error: &kube::Error) -> ApplyError {
-        let create =
-            Permission { verb: "create", group: "batch", resource: "jobs", namespace: Some(namespace) };
+        let create = Permission {
+            verb: "create",
+            group: "batch",
+            resource: "jobs",
+            name: None,
+            namespace: Some(namespace),
+        };
         let allowed = self.may(&create).await.unwrap_or(false);
         match allowed {
             false => ApplyError::Cluster(self.refusal(namespace, error)),

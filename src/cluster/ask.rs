@@ -4,7 +4,7 @@ use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 use kube::Api;
-use kube::api::{DynamicObject, PostParams};
+use kube::api::{DynamicObject, GetParams, PostParams};
 use kube::core::{ApiResource, PartialObjectMeta, Request};
 
 use super::error::{Access, api_status, describe};
@@ -18,6 +18,8 @@ pub struct Permission<'a> {
     /// "" for the core group.
     pub group: &'static str,
     pub resource: &'static str,
+    /// `None` for all of them.
+    pub name: Option<&'a str>,
     /// `None` for the whole cluster.
     pub namespace: Option<&'a str>,
 }
@@ -25,11 +27,12 @@ pub struct Permission<'a> {
 impl Cluster {
     /// Whether whoever we are may do it. Everybody may ask.
     pub async fn may(&self, permission: &Permission<'_>) -> Result<bool, ClusterError> {
-        let Permission { verb, group, resource, namespace } = *permission;
+        let Permission { verb, group, resource, name, namespace } = *permission;
         let attributes = ResourceAttributes {
             verb: Some(verb.to_owned()),
             group: Some(group.to_owned()),
             resource: Some(resource.to_owned()),
+            name: name.map(str::to_owned),
             namespace: namespace.map(str::to_owned),
             ..ResourceAttributes::default()
         };
@@ -52,7 +55,7 @@ impl Cluster {
     /// `None` where we may not look: that says nothing about the namespace.
     pub async fn namespace_exists(&self, name: &str) -> Result<Option<bool>, ClusterError> {
         let get = || async {
-            let request = Request::new("/api/v1/namespaces").get(name, &kube::api::GetParams::default());
+            let request = Request::new("/api/v1/namespaces").get(name, &GetParams::default());
             let request = request.map_err(kube::Error::BuildRequest)?;
             self.client.request::<PartialObjectMeta>(request).await
         };
@@ -63,6 +66,37 @@ impl Cluster {
                 Some(status) if status.is_forbidden() => Ok(None),
                 _ => {
                     let access = Access { verb: "get", resource: "namespaces", namespace: Some(name) };
+                    Err(ClusterError::from_kube(&self.server, access, &error))
+                }
+            },
+        }
+    }
+
+    /// Whether the Secret is there; `None` where we may not look. Neither its data nor its type is asked
+    /// for, and of the metadata that comes nothing is kept: `kubectl apply` leaves all of a Secret in an
+    /// annotation.
+    pub async fn secret_exists(&self, namespace: &str, name: &str) -> Result<Option<bool>, ClusterError> {
+        let permission = Permission {
+            verb: "get",
+            group: "",
+            resource: "secrets",
+            name: Some(name),
+            namespace: Some(namespace),
+        };
+        if !self.may(&permission).await? {
+            return Ok(None);
+        }
+        let get = || async {
+            let request = secret_metadata(namespace, name).map_err(kube::Error::BuildRequest)?;
+            self.client.request::<Nothing>(request).await
+        };
+        match self.patiently(get).await {
+            Ok(Nothing {}) => Ok(Some(true)),
+            Err(error) => match api_status(&error) {
+                Some(status) if status.is_not_found() => Ok(Some(false)),
+                Some(status) if status.is_forbidden() => Ok(None),
+                _ => {
+                    let access = Access { verb: "get", resource: "secrets", namespace: Some(namespace) };
                     Err(ClusterError::from_kube(&self.server, access, &error))
                 }
             },
@@ -94,5 +128,32 @@ impl Cluster {
                 }
             },
         }
+    }
+}
+
+/// An answer that was one, and is not looked at.
+#[derive(serde::Deserialize)]
+struct Nothing {}
+
+/// Asks for a Secret's metadata alone: the API server leaves out the rest, or refuses.
+fn secret_metadata(
+    namespace: &str,
+    name: &str,
+) -> Result<http::Request<Vec<u8>>, kube::core::request::Error> {
+    let secrets = Request::new(format!("/api/v1/namespaces/{namespace}/secrets"));
+    secrets.get_metadata(name, &GetParams::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_secret_only_metadata_is_asked_for() {
+        let request = secret_metadata("team-a", "registry").unwrap();
+        assert_eq!(request.uri(), "/api/v1/namespaces/team-a/secrets/registry");
+        let accepted: Vec<&str> =
+            request.headers().get_all("accept").iter().map(|value| value.to_str().unwrap()).collect();
+        assert_eq!(accepted, ["application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"]);
     }
 }

@@ -1,6 +1,7 @@
 //! Says whether a config is right, and prints what editors and shells want to know of it.
 #![expect(clippy::disallowed_methods, reason = "the next fire times of a schedule are counted from now")]
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use clap::CommandFactory;
 use jiff::Timestamp;
 
 use super::plan::nodes_of_file;
-use super::templates::{Tried, try_templates};
+use super::templates::{Material, Tried, try_templates};
 use super::{CommandError, SUCCESS, USAGE, load_result, write_stdout};
 use crate::cli::{CheckArgs, Cli, GlobalArgs, Output};
 use crate::config::load::Loaded;
@@ -20,21 +21,25 @@ use crate::telemetry::use_color;
 const FIRE_TIMES: usize = 3;
 
 pub async fn check(global: &GlobalArgs, args: &CheckArgs) -> Result<u8, CommandError> {
-    let (loaded, mut problems) = match load_result(global) {
-        Ok(mut loaded) => {
-            let problems = std::mem::take(&mut loaded.warnings);
-            (Some(loaded), problems)
-        }
-        Err(error) => (None, error.problems()),
-    };
+    let mut problems = Vec::new();
     let mut compiled = None;
-    if let Some(loaded) = &loaded {
-        let Tried { renderer, errors, warnings } = try_templates(loaded);
-        compiled = renderer;
-        problems.extend(errors);
-        problems.extend(warnings);
-        problems.extend(doubts(loaded, args.strict));
-    }
+    let loaded = match load_result(global) {
+        Ok(mut loaded) => {
+            let material = Material::from(&loaded);
+            let Tried { renderer, errors, warnings } = try_templates(material);
+            let doubts = doubts(material, args.strict);
+            problems.append(&mut loaded.warnings);
+            problems.extend([errors, warnings, doubts].concat());
+            compiled = renderer;
+            Some(loaded)
+        }
+        Err(error) => {
+            let doubts = error.remains().map(|remains| doubts(Material::from(remains), args.strict));
+            problems.extend(doubts.unwrap_or_default());
+            problems.extend(error.problems());
+            None
+        }
+    };
     let wrong = problems.iter().any(|problem| args.strict || problem.severity == Severity::Error);
     match args.output {
         Output::Json => write_stdout(&format!("{:#}\n", problem::to_json(&problems)))?,
@@ -52,6 +57,7 @@ pub async fn check(global: &GlobalArgs, args: &CheckArgs) -> Result<u8, CommandE
     }
 }
 
+/// Problems are always told; what else there is to say, only where nobody asked for quiet.
 fn tell(
     global: &GlobalArgs,
     args: &CheckArgs,
@@ -61,14 +67,22 @@ fn tell(
     let shown = problem::render(problems, use_color(global.color, &io::stderr()));
     tracing::debug!("{} problems", problems.len());
     super::write_stderr(&shown);
+    let say = |text: &str| {
+        if !global.quiet {
+            super::write_stderr(text)
+        }
+    };
     if let Some(loaded) = loaded {
-        super::write_stderr(&fire_times(&loaded.config, Timestamp::now()));
+        say(&fire_times(&loaded.config, Timestamp::now()));
         if let Some(nodes) = &args.nodes {
-            super::write_stderr(&selected(&loaded.config, nodes)?);
+            say(&selected(&loaded.config, nodes)?);
         }
         if args.explain {
             return write_stdout(&loaded.provenance.explain(&loaded.config));
         }
+    }
+    if global.quiet {
+        return Ok(());
     }
     write_stdout(&summary(loaded, problems))
 }
@@ -101,31 +115,34 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 /// What is no mistake but may surprise.
-fn doubts(loaded: &Loaded, strict: bool) -> Vec<Problem> {
-    let Loaded { config, provenance, .. } = loaded;
+fn doubts(material: Material<'_>, strict: bool) -> Vec<Problem> {
+    let Material { groups, provenance, .. } = material;
+    let indexes = provenance.group_indexes();
+    let index = |group: &Group| indexes.get(group.name.as_str()).copied().unwrap_or_default();
     let mut found: Vec<(usize, &str, &'static str, String, &str)> = Vec::new();
     // One key that is missing in `[defaults]` is one doubt, however many groups go without.
-    let lacks_carrier = |group: &Group| group.template == TemplateName::Auto && group.carrier_image.is_none();
-    if let Some(first) = config.groups.iter().position(lacks_carrier) {
+    let lacks_carrier =
+        |group: &&Group| group.template == TemplateName::Auto && group.carrier_image.is_none();
+    if let Some(first) = groups.iter().find(lacks_carrier) {
         let message = "nodes that cannot mount image volumes need a carrier image, and there is none";
-        let message = match config.groups.iter().filter(|group| lacks_carrier(group)).count() {
+        let message = match groups.iter().filter(lacks_carrier).count() {
             1 => message.to_owned(),
             count => format!("{message} for {count} groups"),
         };
         let help = "set `carrier_image`, or QUAYCTL_CARRIER_IMAGE where it runs";
-        found.push((first, "carrier_image", "no-carrier-image", message, help));
+        found.push((index(first), "carrier_image", "no-carrier-image", message, help));
     }
-    for (index, group) in config.groups.iter().enumerate() {
+    for group in groups {
         if group.template == TemplateName::Quayctl {
             let message = "the template `quayctl` needs Docker nodes, Quay 2.4 to 3.3 and host access";
             let help = "`auto` pulls from any registry without";
-            found.push((index, "template", "outdated-template", message.to_owned(), help));
+            found.push((index(group), "template", "outdated-template", message.to_owned(), help));
         }
         let never =
             |zone| group.schedule.as_ref().is_some_and(|s| s.next_after(Timestamp::now(), &zone).is_none());
-        if schedule::time_zone(&group.time_zone).is_some_and(never) {
+        if group.schedule.is_some() && schedule::time_zone(&group.time_zone).is_some_and(never) {
             let message = "the schedule is never due".to_owned();
-            found.push((index, "schedule", "never-due", message, "no month has such a day"));
+            found.push((index(group), "schedule", "never-due", message, "no month has such a day"));
         }
     }
     let origins = provenance.group_keys(found.iter().map(|(group, key, ..)| (*group, *key)));
@@ -136,22 +153,24 @@ fn doubts(loaded: &Loaded, strict: bool) -> Vec<Problem> {
         };
     let mut doubts: Vec<Problem> = found.into_iter().zip(origins).map(doubt).collect();
     if strict {
-        doubts.extend(mutable_tags(loaded));
+        doubts.extend(mutable_tags(material, &indexes));
     }
     doubts
 }
 
-fn mutable_tags(loaded: &Loaded) -> Vec<Problem> {
-    let groups = loaded.config.groups.iter().enumerate();
-    let mutable: Vec<(usize, usize, String)> = groups
-        .flat_map(|(group, planned)| {
+fn mutable_tags(material: Material<'_>, indexes: &BTreeMap<&str, usize>) -> Vec<Problem> {
+    let mutable: Vec<(usize, usize, String)> = material
+        .groups
+        .iter()
+        .flat_map(|planned| {
+            let group = indexes.get(planned.name.as_str()).copied().unwrap_or_default();
             let images = planned.images.iter().enumerate();
             // One without a tag has been warned about.
             let images = images.filter(|(_, image)| image.digest.is_empty() && !image.lacks_tag());
             images.map(move |(image, reference)| (group, image, reference.to_string()))
         })
         .collect();
-    let origins = loaded.provenance.image(mutable.iter().map(|(group, image, _)| (*group, *image)));
+    let origins = material.provenance.image(mutable.iter().map(|(group, image, _)| (*group, *image)));
     mutable
         .into_iter()
         .zip(origins)
@@ -204,9 +223,20 @@ pub fn completions(shell: clap_complete::Shell) -> Result<u8, CommandError> {
     Ok(SUCCESS)
 }
 
-pub fn man() -> Result<u8, CommandError> {
+/// The page of the whole program, or of one command.
+pub fn man(command: Option<&str>) -> Result<u8, CommandError> {
+    let mut program = Cli::command().disable_help_subcommand(true);
+    // Gives the commands their full names and the global options.
+    program.build();
+    let described = match command {
+        None => &program,
+        Some(name) => program.find_subcommand(name).ok_or_else(|| {
+            let known: Vec<&str> = program.get_subcommands().map(clap::Command::get_name).collect();
+            CommandError::Usage(format!("there is no command {name:?}; there are {}", known.join(", ")))
+        })?,
+    };
     let mut page = Vec::new();
-    let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
+    let rendered = clap_mangen::Man::new(described.clone()).render(&mut page);
     rendered.map_err(|source| CommandError::Output { what: "the man page".to_owned(), source })?;
     write_stdout(&String::from_utf8_lossy(&page))?;
     Ok(SUCCESS)

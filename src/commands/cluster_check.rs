@@ -6,10 +6,11 @@ use super::plan::plan_over;
 use super::{CommandError, NO_CLUSTER, SUCCESS, USAGE, connect_options, write_stderr};
 use crate::cli::{GlobalArgs, Selection};
 use crate::cluster::{ApplyError, Cluster, Permission};
+use crate::config::Group;
 use crate::config::load::Loaded;
 use crate::outcome::Failure;
 use crate::plan::{Plan, PlannedJob, RunId};
-use crate::render::Renderer;
+use crate::render::{Manifest, Renderer};
 
 /// What a run does in each namespace of Jobs. `deploy/rbac.yaml` grants the same.
 const IN_NAMESPACE: [(&str, &str, &str); 9] = [
@@ -25,52 +26,61 @@ const IN_NAMESPACE: [(&str, &str, &str); 9] = [
 ];
 const IN_CLUSTER: [(&str, &str, &str); 2] = [("get", "", "nodes"), ("list", "", "nodes")];
 
-/// Prints what was found to stderr. The exit code: 3 where a permission or a namespace is missing, 2
-/// where the cluster does not take a Job or its pod.
+/// Prints what was found to stderr. The exit code: 2 where the cluster does not take a Job or its pod,
+/// else 3 where a permission, a namespace or a pull secret is missing.
 pub async fn ask(global: &GlobalArgs, loaded: &Loaded, renderer: &Renderer) -> Result<u8, CommandError> {
     let cluster = Cluster::connect(&connect_options(global, loaded)).await?;
-    let default_namespace = cluster.default_namespace.clone();
-    let groups = loaded.config.groups.iter();
+    let asked = Asked { cluster, quiet: global.quiet };
+    let default_namespace = asked.cluster.default_namespace.clone();
     let configured = loaded.config.namespace.clone().unwrap_or_else(|| default_namespace.clone());
-    let namespaces: BTreeSet<String> =
-        groups.map(|group| group.namespace.clone().unwrap_or_else(|| configured.clone())).collect();
+    let namespace_of = |group: &Group| group.namespace.clone().unwrap_or_else(|| configured.clone());
+    let groups = &loaded.config.groups;
+    let mut namespaces: BTreeSet<String> = groups.iter().map(namespace_of).collect();
 
-    let mut missing = permissions(&cluster, &namespaces).await?;
-    for namespace in &namespaces {
-        if cluster.namespace_exists(namespace).await? == Some(false) {
+    let mut missing = asked.permissions(&namespaces).await?;
+    for namespace in std::mem::take(&mut namespaces) {
+        if asked.cluster.namespace_exists(&namespace).await? == Some(false) {
             missing = true;
             write_stderr(&format!("namespace {namespace:?} does not exist; create it\n"));
+        } else {
+            namespaces.insert(namespace);
         }
     }
+    // A namespace that is missing has no Secrets either, and that is told by now.
+    let secrets = groups.iter().flat_map(|group| {
+        let namespace = namespace_of(group);
+        group.pull_secrets.iter().map(move |secret| (namespace.clone(), secret.clone()))
+    });
+    let mut secrets: BTreeSet<_> = secrets.filter(|(namespace, _)| namespaces.contains(namespace)).collect();
+    let mut lacks_secret = asked.lacks_one_of(&secrets).await?;
     if missing {
         return Ok(NO_CLUSTER);
     }
-    let nodes = cluster.list_nodes(None).await?;
+
+    let nodes = asked.cluster.list_nodes(None).await?;
     let selection = Selection::default();
     let plan = plan_over(loaded, &selection, nodes, RunId::render(), default_namespace)?;
     let mut refused = false;
     for job in one_of_each(&plan) {
-        refused |= !taken(&cluster, renderer, job).await?;
+        let manifest = renderer.render(job)?;
+        let more = pull_secrets(&manifest).filter(|secret| secrets.insert(secret.clone()));
+        let more: BTreeSet<_> = more.collect();
+        lacks_secret |= asked.lacks_one_of(&more).await?;
+        refused |= !asked.taken(&manifest).await?;
     }
-    Ok(if refused { USAGE } else { SUCCESS })
+    Ok(match (refused, lacks_secret) {
+        (true, _) => USAGE,
+        (false, true) => NO_CLUSTER,
+        (false, false) => SUCCESS,
+    })
 }
 
-/// Prints a table of verbs; true where one is missing.
-async fn permissions(cluster: &Cluster, namespaces: &BTreeSet<String>) -> Result<bool, CommandError> {
-    let everywhere = IN_CLUSTER.iter().map(|permission| (*permission, None));
-    let within = namespaces.iter().flat_map(|namespace| {
-        IN_NAMESPACE.iter().map(move |permission| (*permission, Some(namespace.as_str())))
-    });
-    let mut missing = false;
-    for ((verb, group, resource), namespace) in everywhere.chain(within) {
-        let allowed = cluster.may(&Permission { verb, group, resource, namespace }).await?;
-        missing |= !allowed;
-        let place =
-            namespace.map_or("the whole cluster".to_owned(), |namespace| format!("namespace {namespace}"));
-        let answer = if allowed { "yes" } else { "NO " };
-        write_stderr(&format!("{answer}  {verb:<6} {resource:<6} in {place}\n"));
-    }
-    Ok(missing)
+/// The Secrets that the pod names, its template's own included, each with its namespace.
+fn pull_secrets(manifest: &Manifest) -> impl Iterator<Item = (String, String)> {
+    let named =
+        manifest.body["spec"]["template"]["spec"]["imagePullSecrets"].as_array().into_iter().flatten();
+    let names = named.filter_map(|secret| secret["name"].as_str());
+    names.map(|name| (manifest.job.namespace.clone(), name.to_owned()))
 }
 
 /// One Job of each template of each group: what differs between nodes is not admission's business.
@@ -81,39 +91,97 @@ fn one_of_each(plan: &Plan) -> impl Iterator<Item = &PlannedJob> {
     })
 }
 
-/// Whether the API server would take the Job, and the pod that the Job controller would make of it.
-async fn taken(cluster: &Cluster, renderer: &Renderer, job: &PlannedJob) -> Result<bool, CommandError> {
-    let manifest = renderer.render(job)?;
-    let what = format!("group {:?}, template {}", job.group.name, job.template.as_str());
-    let mut fine = true;
-    match cluster.apply(&manifest, crate::cluster::Mode::DryRun).await {
-        Ok(applied) => {
-            for warning in applied.warnings {
-                write_stderr(&format!("{what}: the API server warns: {warning}\n"));
+/// A cluster, and how much is said of what it answers: what is wrong is said always.
+struct Asked {
+    cluster: Cluster,
+    quiet: bool,
+}
+
+impl Asked {
+    fn say(&self, line: &str) {
+        if !self.quiet {
+            write_stderr(line);
+        }
+    }
+
+    /// Prints a table of verbs; true where one is missing.
+    async fn permissions(&self, namespaces: &BTreeSet<String>) -> Result<bool, CommandError> {
+        let everywhere = IN_CLUSTER.iter().map(|permission| (*permission, None));
+        let within = namespaces.iter().flat_map(|namespace| {
+            IN_NAMESPACE.iter().map(move |permission| (*permission, Some(namespace.as_str())))
+        });
+        let mut missing = false;
+        for ((verb, group, resource), namespace) in everywhere.chain(within) {
+            let permission = Permission { verb, group, resource, name: None, namespace };
+            let place = namespace
+                .map_or("the whole cluster".to_owned(), |namespace| format!("namespace {namespace}"));
+            let what = format!("{verb:<6} {resource:<6} in {place}\n");
+            match self.cluster.may(&permission).await? {
+                true => self.say(&format!("yes  {what}")),
+                false => {
+                    missing = true;
+                    write_stderr(&format!("NO   {what}"));
+                }
             }
         }
-        Err(ApplyError::Refused(failure) | ApplyError::Unanswered(failure)) => {
-            let Failure { reason, message } = failure;
-            fine = false;
-            write_stderr(&format!("{what}: the Job is refused: {reason}: {message}\n"));
+        Ok(missing)
+    }
+
+    /// Prints what is known of each pull secret; true where one is missing. The kubelet pulls without one
+    /// that is not there, so the registry's refusal would be blamed on the image.
+    async fn lacks_one_of(&self, secrets: &BTreeSet<(String, String)>) -> Result<bool, CommandError> {
+        let mut missing = false;
+        for (namespace, secret) in secrets {
+            match self.cluster.secret_exists(namespace, secret).await? {
+                Some(true) => self.say(&format!("pull secret {secret:?} exists in namespace {namespace}\n")),
+                Some(false) => {
+                    missing = true;
+                    write_stderr(&format!(
+                        "pull secret {secret:?} does not exist in namespace {namespace}; create it, or correct `pull_secrets`\n"
+                    ));
+                }
+                None => self.say(&format!(
+                    "pull secret {secret:?} in namespace {namespace} is not checked: you may not get it\n"
+                )),
+            }
         }
-        Err(ApplyError::Cluster(error)) => return Err(error.into()),
+        Ok(missing)
     }
-    let create_pods =
-        Permission { verb: "create", group: "", resource: "pods", namespace: Some(&job.namespace) };
-    if !cluster.may(&create_pods).await? {
-        write_stderr(&format!(
-            "{what}: the pod is not checked: you may not create pods in {}\n",
-            job.namespace
-        ));
-        return Ok(fine);
+
+    /// Whether the API server would take the Job, and the pod that the Job controller would make of it.
+    async fn taken(&self, manifest: &Manifest) -> Result<bool, CommandError> {
+        let job = &manifest.job;
+        let what = format!("group {:?}, template {}", job.group.name, job.template.as_str());
+        let mut fine = true;
+        match self.cluster.apply(manifest, crate::cluster::Mode::DryRun).await {
+            Ok(applied) => {
+                for warning in applied.warnings {
+                    write_stderr(&format!("{what}: the API server warns: {warning}\n"));
+                }
+            }
+            Err(ApplyError::Refused(failure) | ApplyError::Unanswered(failure)) => {
+                let Failure { reason, message } = failure;
+                fine = false;
+                write_stderr(&format!("{what}: the Job is refused: {reason}: {message}\n"));
+            }
+            Err(ApplyError::Cluster(error)) => return Err(error.into()),
+        }
+        let namespace = Some(job.namespace.as_str());
+        let create_pods = Permission { verb: "create", group: "", resource: "pods", name: None, namespace };
+        if !self.cluster.may(&create_pods).await? {
+            self.say(&format!(
+                "{what}: the pod is not checked: you may not create pods in {}\n",
+                job.namespace
+            ));
+            return Ok(fine);
+        }
+        if let Some(refusal) = self.cluster.pod_refusal(manifest).await? {
+            fine = false;
+            write_stderr(&format!("{what}: the pod is refused: {refusal}\n"));
+        }
+        if fine {
+            self.say(&format!("{what}: the cluster takes its Job and its pod\n"));
+        }
+        Ok(fine)
     }
-    if let Some(refusal) = cluster.pod_refusal(&manifest).await? {
-        fine = false;
-        write_stderr(&format!("{what}: the pod is refused: {refusal}\n"));
-    }
-    if fine {
-        write_stderr(&format!("{what}: the cluster takes its Job and its pod\n"));
-    }
-    Ok(fine)
 }

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::load::Loaded;
+use crate::config::load::{Loaded, Remains};
 use crate::config::problem::{Origin, Problem, Severity};
-use crate::config::{Group, TemplateName};
+use crate::config::provenance::Provenance;
+use crate::config::{Group, TemplateName, Templates};
 use crate::outcome::{Failure, Reason};
 use crate::plan::PlannedJob;
-use crate::render::{Manifest, Probe, RenderError, Renderer, TemplateError};
+use crate::render::{FieldProblem, Manifest, Probe, RenderError, Renderer, TemplateError};
 
 /// What trying showed.
 pub struct Tried {
@@ -18,40 +19,59 @@ pub struct Tried {
     pub warnings: Vec<Problem>,
 }
 
+/// What is tried: a whole config, or what is right of a wrong one.
+#[derive(Clone, Copy)]
+pub struct Material<'a> {
+    pub groups: &'a [Group],
+    pub templates: &'a Templates,
+    pub provenance: &'a Provenance,
+}
+
+impl<'a> From<&'a Loaded> for Material<'a> {
+    fn from(loaded: &'a Loaded) -> Material<'a> {
+        let Loaded { config, provenance, .. } = loaded;
+        Material { groups: &config.groups, templates: &config.templates, provenance }
+    }
+}
+
+impl<'a> From<&'a Remains> for Material<'a> {
+    fn from(remains: &'a Remains) -> Material<'a> {
+        let Remains { groups, templates, provenance } = remains;
+        Material { groups, templates, provenance }
+    }
+}
+
 /// Compiles every template, and renders those that a user has had a hand in, with invented nodes.
-pub fn try_templates(loaded: &Loaded) -> Tried {
-    let config = &loaded.config;
-    let renderer = match Renderer::new(&config.templates) {
-        Ok(renderer) => renderer,
-        Err(errors) => {
-            let errors =
-                errors.iter().map(|error| of_template(loaded, Severity::Error, "template-syntax", error));
-            return Tried { renderer: None, errors: errors.collect(), warnings: Vec::new() };
-        }
-    };
-    let warning = |error| of_template(loaded, Severity::Warning, "unescaped-output", error);
-    let mut warnings: Vec<Problem> = renderer.warnings().map(warning).collect();
-    let mut errors = Vec::new();
+pub fn try_templates(material: Material<'_>) -> Tried {
+    let Material { groups, templates, provenance } = material;
+    let (renderer, wrong) = Renderer::of_sound(templates);
+    let error = |error| material.of_template(Severity::Error, "template-syntax", error);
+    let mut errors: Vec<Problem> = wrong.iter().map(error).collect();
+    let all_compile = errors.is_empty();
+    let warning = |error| material.of_template(Severity::Warning, "unescaped-output", error);
+    let mut warnings: Vec<Problem> = renderer.warnings.iter().map(warning).collect();
+
     let touched = |group: &Group| matches!(group.template, TemplateName::User(_)) || !group.values.is_empty();
+    let indexes = provenance.group_indexes();
     // Groups of one template have most of its problems in common.
     let mut told = BTreeSet::new();
-    for (index, group) in config.groups.iter().enumerate().filter(|(_, group)| touched(group)) {
-        let Probe { errors: wrong, warnings: doubtful } = renderer.probe(group);
-        // What is wrong with a template is wrong in its own text, whichever group uses it.
-        let origin = || {
-            let name = group.template.as_str();
-            let own = loaded.provenance.in_template(&config.templates, name, None);
-            own.unwrap_or_else(|| loaded.provenance.group_key(index, "template"))
-        };
-        for error in wrong.into_iter().filter(|error| told.insert(error.to_string())) {
-            errors.push(of_render(loaded, &error, origin));
+    for group in groups.iter().filter(|group| touched(group) && renderer.has(&group.template)) {
+        let index = indexes.get(group.name.as_str()).copied().unwrap_or_default();
+        let used = Used { material, group, index };
+        let Probe { errors: wrong, warnings: doubtful, ambiguous } = renderer.probe(group);
+        for error in &wrong {
+            errors.extend(used.problems(error, &mut told));
         }
         for message in doubtful.into_iter().filter(|message| told.insert(message.clone())) {
-            warnings
-                .push(keyed(index, Problem::new(Severity::Warning, "template-warning", origin(), message)));
+            warnings.push(used.doubt("template-warning", None, message));
+        }
+        for problem in ambiguous.into_iter().filter(|problem| told.insert(problem.alike())) {
+            let help = Some("write it in double quotes".to_owned());
+            let doubt = used.doubt("ambiguous-scalar", used.field(&problem), problem.message);
+            warnings.push(Problem { help, ..doubt });
         }
     }
-    Tried { renderer: Some(renderer), errors, warnings }
+    Tried { renderer: all_compile.then_some(renderer), errors, warnings }
 }
 
 /// A manifest, or why this node cannot have one.
@@ -65,26 +85,61 @@ pub fn manifest(renderer: &Renderer, job: &PlannedJob) -> Result<Manifest, Failu
     })
 }
 
-fn of_template(loaded: &Loaded, severity: Severity, code: &'static str, error: &TemplateError) -> Problem {
-    let TemplateError { template, place, message } = error;
-    let origin = loaded.provenance.in_template(&loaded.config.templates, template, *place);
-    match origin {
-        Some(origin) => Problem::new(severity, code, origin, message.clone()),
-        None => Problem::new(severity, code, Origin::Named(format!("template {template}")), message.clone()),
+impl Material<'_> {
+    fn of_template(&self, severity: Severity, code: &'static str, error: &TemplateError) -> Problem {
+        let TemplateError { template, place, message } = error;
+        let origin = self.provenance.in_template(self.templates, template, *place);
+        let origin = origin.unwrap_or_else(|| Origin::Named(format!("template {template}")));
+        Problem::new(severity, code, origin, message.clone())
     }
 }
 
-fn of_render(loaded: &Loaded, error: &RenderError, otherwise: impl Fn() -> Origin) -> Problem {
-    if let RenderError::Template(error) = error {
-        return of_template(loaded, Severity::Error, "template-error", error);
-    }
-    let place = error.place();
-    let origin = place.and_then(|(template, place)| {
-        loaded.provenance.in_template(&loaded.config.templates, template, place)
-    });
-    Problem::new(Severity::Error, error.code(), origin.unwrap_or_else(otherwise), error.to_string())
+/// A group with the template that it uses.
+struct Used<'a> {
+    material: Material<'a>,
+    group: &'a Group,
+    /// In the file.
+    index: usize,
 }
 
-fn keyed(group: usize, problem: Problem) -> Problem {
-    Problem { key: Some(format!("groups[{group}].template")), ..problem }
+impl Used<'_> {
+    /// One for each mistake that has not been told.
+    fn problems(&self, error: &RenderError, told: &mut BTreeSet<String>) -> Vec<Problem> {
+        let problem =
+            |place, message| Problem::new(Severity::Error, error.code(), self.origin(place), message);
+        match error {
+            RenderError::Fields { template, problems } => {
+                let problems = problems.iter().filter(|problem| told.insert(problem.alike()));
+                let problems = problems.map(|field| {
+                    let FieldProblem { message, .. } = field;
+                    problem(
+                        self.field(field),
+                        format!("template `{template}` renders a wrong field: {message}"),
+                    )
+                });
+                problems.collect()
+            }
+            error if !told.insert(error.to_string()) => Vec::new(),
+            RenderError::Template(error) => {
+                vec![self.material.of_template(Severity::Error, "template-error", error)]
+            }
+            error => vec![problem(None, error.to_string())],
+        }
+    }
+
+    fn doubt(&self, code: &'static str, place: Option<(usize, usize)>, message: String) -> Problem {
+        let key = Some(format!("groups[{}].template", self.index));
+        Problem { key, ..Problem::new(Severity::Warning, code, self.origin(place), message) }
+    }
+
+    /// What is wrong with a template is wrong in its own text, whichever group uses it.
+    fn origin(&self, place: Option<(usize, usize)>) -> Origin {
+        let Material { templates, provenance, .. } = self.material;
+        let own = provenance.in_template(templates, self.group.template.as_str(), place);
+        own.unwrap_or_else(|| provenance.group_key(self.index, "template"))
+    }
+
+    fn field(&self, problem: &FieldProblem) -> Option<(usize, usize)> {
+        problem.place(self.material.templates.text(self.group.template.as_str())?)
+    }
 }

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Component, Path as FsPath, PathBuf};
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use super::problem::{self, Origin, Problem, Severity, SourceText};
 use super::provenance::Provenance;
 use super::template::includes;
 use super::validate::{self, TemplateSource, TemplateTable};
-use super::{Config, Template, Templates};
+use super::{Config, Group, Template, Templates};
 
 /// Looked for in this order where nobody names a file.
 const DEFAULT_PATHS: [&str; 2] = ["quayctl.toml", "/etc/quayctl/quayctl.toml"];
@@ -71,12 +72,24 @@ pub enum LoadError {
     NoFile,
     #[error("cannot read the config {path}: {cause}", path = path.display())]
     Unreadable { path: PathBuf, cause: String },
-    #[error("{count} in {source}", count = counted(problems.len()), source = source_of(path))]
+    #[error("{count} in {source}", count = counted(problems), source = source_of(path))]
     Invalid {
         /// Empty where there is no file, and the environment says all.
         path: PathBuf,
+        /// Warnings too.
         problems: Vec<Problem>,
+        /// `None` where the file is no TOML.
+        remains: Option<Box<Remains>>,
     },
+}
+
+/// What can still be looked at where a config is wrong, so that everything is told in one go.
+#[derive(Debug)]
+pub struct Remains {
+    /// Those that nothing wrong has a part in.
+    pub groups: Vec<Group>,
+    pub templates: Templates,
+    pub provenance: Provenance,
 }
 
 impl LoadError {
@@ -89,7 +102,15 @@ impl LoadError {
         format!("{problems}error: {self}")
     }
 
-    /// The same for a machine; what has no place is one problem.
+    /// What can still be looked at.
+    pub fn remains(&self) -> Option<&Remains> {
+        match self {
+            LoadError::Invalid { remains, .. } => remains.as_deref(),
+            LoadError::NoFile | LoadError::Unreadable { .. } => None,
+        }
+    }
+
+    /// The same as [`LoadError::shown`] for a machine; what has no place is one problem.
     pub fn problems(self) -> Vec<Problem> {
         let message = self.to_string();
         match self {
@@ -151,8 +172,9 @@ fn load_once(sources: &Sources, reading: &mut Reading) -> Result<Loaded, LoadErr
         Ok(tree) => tree,
         Err(error) => {
             let source = Arc::new(SourceText::new(path.clone(), without_credentials(&text)));
-            let problems = vec![syntax_problem(&source, &error)];
-            return Err(LoadError::Invalid { path, problems });
+            let mut problems = vec![syntax_problem(&source, &error)];
+            problems.extend(environment::above(&sources.environment).1);
+            return Err(LoadError::Invalid { path, problems, remains: None });
         }
     };
     let (mut above, mut warnings) = environment::above(&sources.environment);
@@ -171,7 +193,10 @@ fn load_once(sources: &Sources, reading: &mut Reading) -> Result<Loaded, LoadErr
     let tree = merged(&figment);
 
     let tables = validate::template_tables(&tree, &mut findings);
-    let templates = read_templates(&tables, path.parent().unwrap_or(FsPath::new("")), reading, &mut findings);
+    let mut templates =
+        read_templates(&tables, path.parent().unwrap_or(FsPath::new("")), reading, &mut findings);
+    let defined = validate::templates_in(&tree).filter(|name| !templates.user.contains_key(*name));
+    templates.without_text.extend(defined.map(str::to_owned));
     let config = validate::validate(&tree, templates, &tables, &mut findings);
 
     let source = Arc::new(SourceText::new(path.clone(), redacted(text, &findings)));
@@ -181,12 +206,15 @@ fn load_once(sources: &Sources, reading: &mut Reading) -> Result<Loaded, LoadErr
         problems.into_iter().partition(|problem| problem.severity == Severity::Error);
     warnings.extend(more);
     match config {
-        Some(config) if errors.is_empty() => {
+        Ok(config) => {
             let in_cluster = sources.environment.contains_key("KUBERNETES_SERVICE_HOST");
             let fingerprint = reading.fingerprint();
             Ok(Loaded { config, provenance, warnings, in_cluster, fingerprint })
         }
-        _ => Err(LoadError::Invalid { path, problems: errors }),
+        Err((groups, templates)) => {
+            let remains = Some(Box::new(Remains { groups, templates, provenance }));
+            Err(LoadError::Invalid { path, problems: [errors, warnings].concat(), remains })
+        }
     }
 }
 
@@ -288,16 +316,27 @@ fn read_templates(
         }
         // Compiling says where a partial that is nowhere was asked for.
         let file = format!("{name}.hbs");
-        let Ok(text) = text_beside(reading, FsPath::new(&file)) else { continue };
-        next.extend(owned(includes(&text)));
-        templates.partials.insert(name, Template { text, file: Some(folder.join(file)) });
+        let Ok(bytes) = reading.beside(FsPath::new(&file), CONFIG_BYTES_MAX) else { continue };
+        let file = folder.join(file);
+        match text_in(bytes, CONFIG_BYTES_MAX) {
+            Ok(text) => {
+                next.extend(owned(includes(&text)));
+                templates.partials.insert(name, Template { text, file: Some(file) });
+            }
+            Err(cause) if templates.without_text.insert(name) => {
+                let message = format!("cannot read the partial {}: {cause}", file.display());
+                findings.error_at(
+                    "template-unreadable",
+                    &Path::default().key("templates"),
+                    Target::Key,
+                    message,
+                    "",
+                );
+            }
+            Err(_) => {}
+        }
     }
     templates
-}
-
-fn text_beside(reading: &mut Reading, file: &FsPath) -> Result<String, String> {
-    let bytes = reading.beside(file, CONFIG_BYTES_MAX).map_err(|e| e.to_string())?;
-    text_in(bytes, CONFIG_BYTES_MAX)
 }
 
 fn read_template(
@@ -316,11 +355,15 @@ fn read_template(
         return None;
     }
     let found = folder.join(file);
-    match text_beside(reading, FsPath::new(file)) {
+    let read = reading.beside(FsPath::new(file), CONFIG_BYTES_MAX);
+    // What is wrong with a file that is there is not where it lies.
+    let is_missing = read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let help = if is_missing { "the path is relative to the config file" } else { "" };
+    match read.map_err(|e| e.to_string()).and_then(|bytes| text_in(bytes, CONFIG_BYTES_MAX)) {
         Ok(text) => Some(Template { text, file: Some(found) }),
         Err(cause) => {
             let message = format!("cannot read the template {}: {cause}", found.display());
-            findings.error("template-unreadable", path, message, "the path is relative to the config file");
+            findings.error("template-unreadable", path, message, help);
             None
         }
     }
@@ -336,11 +379,24 @@ fn owned<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
 }
 
 fn syntax_problem(source: &Arc<SourceText>, error: &toml::de::Error) -> Problem {
-    let origin = match error.span() {
+    // The parser's words for what would overflow its stack; of a dotted key it gives no place.
+    let is_deep = ["recursion limit", "cannot recurse"].iter().any(|words| error.message().contains(words));
+    let span = error.span().or_else(|| is_deep.then(|| longest_key(&source.text)));
+    let origin = match span {
         Some(span) => Origin::place(source, span),
         None => Origin::File(source.file.clone()),
     };
-    Problem::new(Severity::Error, "toml-syntax", origin, error.message())
+    let message = if is_deep { "too many levels stand inside one another" } else { error.message() };
+    let help = is_deep.then(|| "make it flatter".to_owned());
+    Problem { help, ..Problem::new(Severity::Error, "toml-syntax", origin, message) }
+}
+
+/// Where the dotted key with the most parts begins.
+fn longest_key(text: &str) -> Range<usize> {
+    let words = text.split(|c: char| c.is_whitespace() || matches!(c, '=' | '[' | ']'));
+    let longest = words.max_by_key(|word| word.matches('.').count()).unwrap_or_default();
+    let start = text.find(longest).unwrap_or_default();
+    start..start + 1
 }
 
 /// Findings with the places where their values were written.
@@ -404,8 +460,8 @@ fn source_of(path: &FsPath) -> String {
     }
 }
 
-fn counted(problems: usize) -> String {
-    match problems {
+fn counted(problems: &[Problem]) -> String {
+    match problems.iter().filter(|problem| problem.severity == Severity::Error).count() {
         1 => "1 problem".to_owned(),
         many => format!("{many} problems"),
     }

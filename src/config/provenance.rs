@@ -1,6 +1,7 @@
 //! Where each value of a loaded config came from. Pure; the only file beside `load` that knows
 //! figment's bookkeeping.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use figment::value::{Dict, Tag, Value};
@@ -64,6 +65,18 @@ impl Provenance {
         tag
     }
 
+    /// Where each group stands in the file, by name: not all of them may be looked at.
+    pub fn group_indexes(&self) -> BTreeMap<&str, usize> {
+        let groups = self.tree.get("groups").and_then(Value::as_array).unwrap_or_default();
+        let mut indexes = BTreeMap::new();
+        for (index, group) in groups.iter().enumerate() {
+            if let Some(name) = group.as_dict().and_then(|group| group.get("name")?.as_str()) {
+                indexes.entry(name).or_insert(index);
+            }
+        }
+        indexes
+    }
+
     /// The place of image `image` of group `group`, both as the file counts them.
     pub fn image(&self, groups_images: impl Iterator<Item = (usize, usize)>) -> Vec<Origin> {
         let paths: Vec<Path> = groups_images
@@ -96,7 +109,7 @@ impl Provenance {
         let own = Arc::new(SourceText::new(template.file.clone().unwrap_or_default(), template.text.clone()));
         let span = place.map(|(line, column)| {
             let start = own.offset(line, column);
-            start..start + own.text[start..].chars().next().map_or(0, char::len_utf8)
+            start..start + token(&own.text[start..])
         });
         match (&template.file, span) {
             (Some(_), Some(span)) => Some(Origin::place(&own, span)),
@@ -108,4 +121,17 @@ impl Provenance {
             }
         }
     }
+}
+
+/// How many bytes of `text`, from its start, are what a place means: a tag, a word, or one character.
+fn token(text: &str) -> usize {
+    let line = text.lines().next().unwrap_or_default();
+    if line.starts_with("{{") {
+        let end = line.find("}}").map_or(2, |end| end + 2);
+        // `{{{x}}}` has one brace more.
+        return end + usize::from(line[end..].starts_with('}'));
+    }
+    let is_word = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    let word: usize = line.chars().take_while(is_word).map(char::len_utf8).sum();
+    word.max(line.chars().next().map_or(0, char::len_utf8))
 }

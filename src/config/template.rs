@@ -24,6 +24,9 @@ pub struct Templates {
     /// Files `NAME.hbs` beside the config that some template includes as `{{> NAME}}` and that are
     /// not a `[templates.NAME]`, by name.
     pub partials: BTreeMap<String, Template>,
+    /// Names of templates and partials whose text could not be had, which has been noted; none in a valid
+    /// config.
+    pub without_text: BTreeSet<String>,
 }
 
 /// One template's text and where it came from.

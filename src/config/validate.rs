@@ -6,7 +6,8 @@ use std::num::NonZeroUsize;
 use figment::value::{Dict, Value};
 use serde_json::json;
 
-use super::file::{Findings, Path, Table, described, integer};
+use super::file::{Findings, Path, Step, Table, described, integer};
+use super::problem::Severity;
 use super::serving::ServeSettings;
 use super::settings::Settings;
 use super::template::{BUILT_IN_NAMES, TemplateName};
@@ -66,6 +67,11 @@ fn template_table(name: &str, value: &Value, path: Path, findings: &mut Findings
     let values = table.table("values", findings).map(|table| super::settings::values(&table, findings));
     let has_none = table.lacks("file") && table.lacks("inline");
     let source = match (file, inline) {
+        (Some(("", path)), None) => {
+            let help = "name a file beside the config, as `mine.yaml.hbs`";
+            findings.error("bad-template", &path, format!("the file of template `{name}` has no name"), help);
+            None
+        }
         (Some((file, path)), None) => Some(TemplateSource::File(file.to_owned(), path)),
         (None, Some((text, _))) => Some(TemplateSource::Inline(text.to_owned())),
         (Some(_), Some((_, path))) => {
@@ -93,13 +99,14 @@ fn template_table(name: &str, value: &Value, path: Path, findings: &mut Findings
     Some(TemplateTable { name: name.to_owned(), source: source?, values })
 }
 
-/// The whole config. `None` where anything was wrong: it has been noted.
+/// The whole config. Where anything was wrong it has been noted, and the templates are given back, with
+/// the groups that nothing wrong has a part in.
 pub fn validate(
     tree: &Dict,
     templates: Templates,
     template_tables: &[TemplateTable],
     findings: &mut Findings,
-) -> Option<Config> {
+) -> Result<Config, (Vec<Group>, Templates)> {
     let mut root = Table::root(tree);
     let mut user: BTreeSet<&str> = template_tables.iter().map(|table| table.name.as_str()).collect();
     // A table that is itself wrong is still defined: its groups are not to blame.
@@ -126,30 +133,47 @@ pub fn validate(
     };
     root.take("templates");
     let groups = groups(&mut root, &defaults, &user, template_tables, findings);
+    let mut inherited = root.misspells("defaults") || root.misspells("templates");
     root.finish(findings, |_| None);
     if findings.has_errors() {
-        return None;
+        // A value that is missing because it is wrong would be missed by the templates once more.
+        let mut wrong_templates = BTreeSet::new();
+        for finding in findings.0.iter().filter(|finding| finding.severity == Severity::Error) {
+            match &finding.path.0[..] {
+                [Step::Key(table), ..] if table == "defaults" => inherited = true,
+                [Step::Key(table), Step::Key(name), ..] if table == "templates" => {
+                    wrong_templates.insert(name.as_str());
+                }
+                _ => {}
+            }
+        }
+        let groups = groups.into_iter().filter(|(group, is_right)| {
+            *is_right && !inherited && !wrong_templates.contains(group.template.as_str())
+        });
+        return Err((groups.map(|(group, _)| group).collect(), templates));
     }
+    let groups = groups.into_iter().map(|(group, _)| group).collect();
     let mut config = Config {
         namespace,
         instance: instance.unwrap_or_else(|| "default".to_owned()),
-        concurrency: concurrency.or(NonZeroUsize::new(DEFAULT_CONCURRENCY))?,
+        concurrency: concurrency.or(NonZeroUsize::new(DEFAULT_CONCURRENCY)).unwrap_or(NonZeroUsize::MIN),
         run_deadline_seconds,
         groups,
         templates,
         hash: String::new(),
     };
     config.hash = hash(&config);
-    Some(config)
+    Ok(config)
 }
 
+/// The groups that have a name, each with whether all of it is right.
 fn groups(
     root: &mut Table<'_>,
     defaults: &Settings,
     user: &BTreeSet<&str>,
     template_tables: &[TemplateTable],
     findings: &mut Findings,
-) -> Vec<Group> {
+) -> Vec<(Group, bool)> {
     let list = match root.take("groups") {
         Some((Value::Array(_, values), path)) => Some((values.as_slice(), path)),
         Some((other, path)) => {
@@ -171,6 +195,7 @@ fn groups(
     let mut names: BTreeMap<String, usize> = BTreeMap::new();
     let mut groups = Vec::new();
     for (i, value) in values.iter().enumerate() {
+        let noted = findings.0.len();
         let Some(table) = Table::of(value, path.index(i), findings) else { continue };
         let Some(group) = group(table, defaults, user, template_tables, findings) else { continue };
         match names.get(&group.name) {
@@ -181,7 +206,10 @@ fn groups(
             }
             None => drop(names.insert(group.name.clone(), i)),
         }
-        groups.push(group);
+        let lacks_carrier = group.template == TemplateName::Helper && group.carrier_image.is_none();
+        let is_right =
+            !lacks_carrier && findings.0[noted..].iter().all(|finding| finding.severity != Severity::Error);
+        groups.push((group, is_right));
     }
     groups
 }
@@ -311,7 +339,8 @@ fn images(table: &mut Table<'_>, findings: &mut Findings) -> Vec<ImageRef> {
     images
 }
 
-fn templates_in(tree: &Dict) -> impl Iterator<Item = &str> {
+/// The names of all `[templates]`, those that are wrong too.
+pub fn templates_in(tree: &Dict) -> impl Iterator<Item = &str> {
     tree.get("templates")
         .and_then(Value::as_dict)
         .into_iter()

@@ -22,28 +22,39 @@ const NESTING_MAX: usize = 50;
 /// Line and column, from 1, the column in characters.
 type Place = (usize, usize);
 
+/// By the name of the including template, and of the included one.
+pub(super) type Includes = BTreeMap<String, BTreeMap<String, Place>>;
+
 /// A template ready to be registered, and what was seen on the way.
 #[derive(Debug)]
 pub(super) struct Compiled {
     pub template: Template,
-    /// The partials it includes, each with the place of its first inclusion.
-    pub includes: BTreeMap<String, Place>,
     /// Labels of the node that it names; a probe's node must have them.
     pub node_labels: BTreeSet<String>,
     /// Paths it prints, as written, with their places.
     pub printed: Vec<(String, Place)>,
     /// It reads a table by a key that is not written out.
     pub computed_lookup: bool,
+}
+
+/// What was seen in the texts of all templates.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    /// What each text that parses includes, each partial with the place of its first inclusion.
+    pub includes: Includes,
+    pub errors: Vec<TemplateError>,
     pub warnings: Vec<TemplateError>,
 }
 
-/// Parses `text` and makes every expression print through a helper of ours.
-pub(super) fn compile(name: &str, text: &str) -> Result<Compiled, Vec<TemplateError>> {
+/// Parses `text` and makes every expression print through a helper of ours. `None` for a text that
+/// is wrong: that has been noted.
+pub(super) fn compile(name: &str, text: &str, noted: &mut Noted) -> Option<Compiled> {
     if let Some(place) = too_deep(text) {
         let message = format!(
             "more than {NESTING_MAX} blocks or parentheses stand inside one another; make it flatter"
         );
-        return Err(vec![TemplateError::new(name, Some(place), message)]);
+        noted.errors.push(TemplateError::new(name, Some(place), message));
+        return None;
     }
     let mut text = text.trim_start_matches('\u{feff}').to_owned();
     if !text.ends_with('\n') {
@@ -51,23 +62,22 @@ pub(super) fn compile(name: &str, text: &str) -> Result<Compiled, Vec<TemplateEr
         // without one would be glued to the next line of the includer.
         text.push('\n');
     }
-    let mut template = Template::compile_with_name(&text, name.to_owned()).map_err(|error| {
-        let message = readable(&error.reason().to_string());
-        vec![TemplateError::new(name, error.pos(), message)]
-    })?;
+    let mut template = match Template::compile_with_name(&text, name.to_owned()) {
+        Ok(template) => template,
+        Err(error) => {
+            let message = readable(&error.reason().to_string());
+            noted.errors.push(TemplateError::new(name, error.pos(), message));
+            return None;
+        }
+    };
     let mut walk = Walk::new(name);
     walk.template(&mut template);
-    if !walk.errors.is_empty() {
-        return Err(walk.errors);
-    }
-    Ok(Compiled {
-        template,
-        includes: walk.includes,
-        node_labels: walk.node_labels,
-        printed: walk.printed,
-        computed_lookup: walk.computed_lookup,
-        warnings: walk.warnings,
-    })
+    let Walk { includes, node_labels, printed, computed_lookup, warnings, errors, name: _, place: _ } = walk;
+    let is_right = errors.is_empty();
+    noted.includes.insert(name.to_owned(), includes);
+    noted.errors.extend(errors);
+    noted.warnings.extend(warnings);
+    is_right.then_some(Compiled { template, node_labels, printed, computed_lookup })
 }
 
 /// The parser lists every rule of its grammar that would fit; where that is all of them, nothing is
@@ -84,14 +94,15 @@ fn readable(message: &str) -> String {
 }
 
 /// Refuses partials that do not exist and partials that reach themselves: rendering those would
-/// overflow the stack, and that ends the process.
-pub(super) fn check_includes(compiled: &BTreeMap<String, Compiled>) -> Vec<TemplateError> {
+/// overflow the stack, and that ends the process. `known` are the names of all templates, those that
+/// are wrong themselves too.
+pub(super) fn check_includes(includes: &Includes, known: &BTreeSet<&str>) -> Vec<TemplateError> {
     let mut errors = Vec::new();
-    for (name, template) in compiled {
-        for (partial, place) in &template.includes {
-            let message = match path_between(compiled, partial, name) {
-                _ if !compiled.contains_key(partial) => {
-                    let like = did_you_mean(partial, compiled.keys().map(String::as_str));
+    for (name, partials) in includes {
+        for (partial, place) in partials {
+            let message = match path_between(includes, partial, name) {
+                _ if !known.contains(partial.as_str()) => {
+                    let like = did_you_mean(partial, known.iter().copied());
                     format!("there is no partial `{partial}`{like}")
                 }
                 // One mistake, one error: a cycle is reported at the first of its members by name.
@@ -106,12 +117,26 @@ pub(super) fn check_includes(compiled: &BTreeMap<String, Compiled>) -> Vec<Templ
     errors
 }
 
+/// Leaves only what can be rendered: whose inclusions all lead to something, and to an end.
+pub(super) fn retain_sound(compiled: &mut BTreeMap<String, Compiled>, includes: &Includes) {
+    loop {
+        let is_wrong = |name: &&String| {
+            let mut partials = includes.get(*name).into_iter().flat_map(BTreeMap::keys);
+            partials.any(|partial| {
+                !compiled.contains_key(partial) || path_between(includes, partial, name).is_some()
+            })
+        };
+        let wrong: Vec<String> = compiled.keys().filter(is_wrong).cloned().collect();
+        if wrong.is_empty() {
+            return;
+        }
+        // What includes one of these is found in the next round.
+        compiled.retain(|name, _| !wrong.contains(name));
+    }
+}
+
 /// The inclusions that lead from one template to another, both named.
-fn path_between<'a>(
-    compiled: &'a BTreeMap<String, Compiled>,
-    from: &'a str,
-    to: &str,
-) -> Option<Vec<&'a str>> {
+fn path_between<'a>(includes: &'a Includes, from: &'a str, to: &str) -> Option<Vec<&'a str>> {
     let mut seen = BTreeSet::from([from]);
     let mut paths = vec![vec![from]];
     while let Some(path) = paths.pop() {
@@ -119,7 +144,7 @@ fn path_between<'a>(
         if last == to {
             return Some(path);
         }
-        for next in compiled.get(last).iter().flat_map(|t| t.includes.keys()) {
+        for next in includes.get(last).into_iter().flat_map(BTreeMap::keys) {
             if seen.insert(next) {
                 let mut longer = path.clone();
                 longer.push(next);

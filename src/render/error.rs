@@ -15,6 +15,17 @@ pub struct TemplateError {
     pub message: String,
 }
 
+/// Something about one field of what a template renders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldProblem {
+    /// As `spec.template.spec.containers.0.image`.
+    pub path: String,
+    /// The value as it stands there, where that is to blame.
+    pub scalar: Option<String>,
+    /// Names the path, so that it can stand alone.
+    pub message: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
     #[error("{0}")]
@@ -43,12 +54,8 @@ pub enum RenderError {
         "template `{template}` renders apiVersion {api_version}, kind {kind}; it must be \"batch/v1\", \"Job\""
     )]
     NotAJob { template: String, api_version: String, kind: String },
-    #[error("template `{template}` renders a Job with wrong fields: {}", problems.join("; "))]
-    Fields {
-        template: String,
-        /// Each with the field's path.
-        problems: Vec<String>,
-    },
+    #[error("template `{template}` renders a Job with wrong fields: {}", joined(problems))]
+    Fields { template: String, problems: Vec<FieldProblem> },
     #[error("failed to write the Job as YAML: {0}")]
     NotWritable(String),
 }
@@ -65,20 +72,6 @@ impl RenderError {
             RenderError::NotAJob { .. } => "template-not-a-job",
             RenderError::Fields { .. } => "template-fields",
             RenderError::NotWritable(_) => "not-writable",
-        }
-    }
-
-    /// The template that is to blame, and where in it, as far as that is known.
-    pub fn place(&self) -> Option<(&str, Option<(usize, usize)>)> {
-        match self {
-            RenderError::Template(TemplateError { template, place, .. }) => Some((template, *place)),
-            RenderError::NotYaml { template, .. }
-            | RenderError::NotOneDocument { template, .. }
-            | RenderError::NotAJob { template, .. }
-            | RenderError::Fields { template, .. } => Some((template, None)),
-            RenderError::NoCarrierImage { .. }
-            | RenderError::NoSuchTemplate { .. }
-            | RenderError::NotWritable(_) => None,
         }
     }
 }
@@ -100,6 +93,10 @@ impl TemplateError {
             message,
         }
     }
+}
+
+fn joined(problems: &[FieldProblem]) -> String {
+    problems.iter().map(|problem| problem.message.as_str()).collect::<Vec<_>>().join("; ")
 }
 
 impl fmt::Display for TemplateError {

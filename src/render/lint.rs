@@ -7,11 +7,14 @@
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::Value;
 
+use super::FieldProblem;
+use super::yaml_1_1::older_meaning;
+
 /// A Job so wrong that more than this many fields have a wrong type is named well enough by these.
 const TYPE_PROBLEMS_MAX: usize = 20;
 
 /// Everything wrong with the fields of `job`, each problem with its path; empty when it is clean.
-pub(super) fn lint(job: &Value) -> Vec<String> {
+pub(super) fn lint(job: &Value) -> Vec<FieldProblem> {
     let mut unknown = Vec::new();
     match read(job, &mut unknown) {
         Ok(()) => unknown,
@@ -19,23 +22,24 @@ pub(super) fn lint(job: &Value) -> Vec<String> {
     }
 }
 
-fn read(job: &Value, unknown: &mut Vec<String>) -> Result<(), serde_json::Error> {
+fn read(job: &Value, unknown: &mut Vec<FieldProblem>) -> Result<(), serde_json::Error> {
     let note = |path: serde_ignored::Path<'_>| {
         // serde_ignored writes `?` for each `Option` on the way.
         let path = path.to_string().replace(".?", "");
-        unknown.push(format!("`{path}` is no field of a Job"));
+        let message = format!("`{path}` is no field of a Job");
+        unknown.push(FieldProblem { path, scalar: None, message });
     };
     serde_ignored::deserialize::<_, _, Job>(job, note).map(drop)
 }
 
 /// serde says what is wrong but not where, so fields are taken away until it says something else.
-fn type_problems(mut job: Value) -> Vec<String> {
+fn type_problems(mut job: Value) -> Vec<FieldProblem> {
     let mut problems = Vec::new();
     while let Err(error) = read(&job, &mut Vec::new()) {
         let message = error.to_string();
         let mut path = Vec::new();
         blame(&mut job, &message, &mut path);
-        problems.push(format!("`{}`: {message}", path.join(".")));
+        problems.push(type_problem(path.join("."), &message));
         // Without a list's item the paths of those behind it would no longer be the user's.
         let in_list = path.last().is_none_or(|key| key.parse::<usize>().is_ok());
         if in_list || problems.len() == TYPE_PROBLEMS_MAX {
@@ -49,6 +53,17 @@ fn type_problems(mut job: Value) -> Vec<String> {
         problems.append(&mut unknown);
     }
     problems
+}
+
+fn type_problem(path: String, message: &str) -> FieldProblem {
+    let word = message.strip_prefix("invalid type: string \"").and_then(|rest| rest.split_once('"'));
+    let message = match word {
+        Some((word, rest)) if rest.ends_with("a boolean") && older_meaning(word) == Some("a boolean") => {
+            format!("`{path}`: `{word}` is a boolean in YAML 1.1 only; write `true` or `false`")
+        }
+        _ => format!("`{path}`: {message}"),
+    };
+    FieldProblem { path, scalar: None, message }
 }
 
 /// Extends `path` to the deepest field without which reading `job` no longer fails with `message`.

@@ -29,13 +29,16 @@ pub(super) fn parse(template: &str, text: &str) -> Result<Value, RenderError> {
 /// Scalars mean what they mean in YAML 1.2's core schema, and what only YAML 1.1 took for numbers
 /// or booleans (`yes`, `010`, `1_000`) are strings: a label `no` must not become `false`.
 pub(super) fn documents(text: &str) -> Result<Vec<Value>, serde_saphyr::Error> {
-    let options = serde_saphyr::options! {
+    serde_saphyr::from_multiple_with_options(text, options())
+}
+
+pub(super) fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
         with_snippet: false,
-    };
-    serde_saphyr::from_multiple_with_options(text, options)
+    }
 }
 
 fn not_yaml(template: &str, text: &str, error: &serde_saphyr::Error) -> RenderError {

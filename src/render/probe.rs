@@ -14,7 +14,9 @@ use serde_json::Value;
 use crate::config::{Group, TemplateName};
 use crate::plan::{Node, PlannedJob, RunId, RunIdentity, TemplateChoice};
 
-use super::{RenderError, Renderer, TemplateError, context, parse, registered_name};
+use super::{
+    FieldProblem, Manifest, RenderError, Renderer, TemplateError, context, parse, registered_name, yaml_1_1,
+};
 
 /// All that ends or opens something in YAML, before and inside a scalar. Thirty-odd characters,
 /// and [`harmless`] has as many, so that a template's `len` sees no difference.
@@ -29,6 +31,8 @@ pub struct Probe {
     /// Any one of these refuses the config.
     pub errors: Vec<RenderError>,
     pub warnings: Vec<String>,
+    /// Fields that readers of another version of YAML would read otherwise.
+    pub ambiguous: Vec<FieldProblem>,
 }
 
 impl Renderer {
@@ -58,21 +62,35 @@ impl Renderer {
     }
 
     fn probe_plain(&self, job: &PlannedJob, probe: &mut Probe) {
-        match self.render(job) {
-            Ok(manifest) => {
-                probe.warnings.extend(manifest.warnings);
-                let shown = manifest.job.group.images.iter().zip(manifest.image_containers);
-                for (image, _) in shown.filter(|(_, containers)| containers.is_empty()) {
-                    probe.warnings.push(format!(
-                        "no container of the pod shows the state of `{image}`, so it is reported as unknown; give one this `image`, or mount a volume with this `image.reference`"
-                    ));
-                }
-            }
+        let carrier_image = match context::carrier_image(job) {
+            Ok(carrier_image) => carrier_image,
+            Err(error) => return probe.errors.push(error),
+        };
+        let written = match self.written(job, &carrier_image) {
+            Ok(written) => written,
+            Err(RenderError::Template(_)) => return self.probe_faults(job, &carrier_image, probe),
+            Err(error) => return probe.errors.push(error),
+        };
+        probe.ambiguous.extend(yaml_1_1::ambiguous(&written.text));
+        let manifest = Manifest::new(job, &written.job, carrier_image);
+        probe.warnings.extend(manifest.warnings);
+        let shown = job.group.images.iter().zip(manifest.image_containers);
+        for (image, _) in shown.filter(|(_, containers)| containers.is_empty()) {
+            probe.warnings.push(format!(
+                "no container of the pod shows the state of `{image}`, so it is reported as unknown; give one this `image`, or mount a volume with this `image.reference`"
+            ));
+        }
+    }
+
+    /// Where the template does not render at all, every place at which it does not.
+    fn probe_faults(&self, job: &PlannedJob, carrier_image: &str, probe: &mut Probe) {
+        let context = context::context(job, carrier_image);
+        for error in self.faults(&registered_name(&job.template), context) {
             // A key that is itself a node's value is not in the template to be read off.
-            Err(RenderError::Template(error)) if self.looks_up(&error.template) => {
-                probe.warnings.push(format!("could not be tried with an invented node: {error}"))
+            match self.looks_up(&error.template) {
+                true => probe.warnings.push(format!("could not be tried with an invented node: {error}")),
+                false => probe.errors.push(RenderError::Template(error)),
             }
-            Err(error) => probe.errors.push(error),
         }
     }
 

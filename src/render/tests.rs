@@ -84,7 +84,7 @@ fn templates(texts: &[(&str, &str)]) -> Templates {
     let template = |text: &str| Template { text: text.into(), file: None };
     Templates {
         user: texts.iter().map(|(name, text)| ((*name).into(), template(text))).collect(),
-        partials: BTreeMap::new(),
+        ..Templates::default()
     }
 }
 
@@ -142,7 +142,7 @@ fn built_in_templates_render_clean_for_one_image_and_twenty() {
             group.values = values;
             let manifest = renderer.render(&job(group, choice.clone())).unwrap();
             assert_eq!(manifest.warnings, Vec::<String>::new());
-            assert_eq!(lint::lint(&manifest.body), Vec::<String>::new(), "after the overlay");
+            assert_eq!(lint::lint(&manifest.body), [], "after the overlay");
             let containers: Vec<Vec<String>> =
                 (0..images.len()).map(|n| vec![format!("image-{n}")]).collect();
             assert_eq!(manifest.image_containers, containers);
@@ -655,7 +655,7 @@ fn strings_that_older_readers_misread_are_written_in_quotes() {
 #[test]
 fn three_braces_are_warned_about_and_places_known() {
     let renderer = renderer(&[("mine", &with_pod("      schedulerName: {{{ node.name }}}\n"))]);
-    let warnings: Vec<String> = renderer.warnings().map(ToString::to_string).collect();
+    let warnings: Vec<String> = renderer.warnings.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(warnings.join("\n"), @"template `mine`, line 9, column 22: `{{{node.name}}}` prints without escaping; write `{{node.name}}` inside double quotes, or `{{q node.name}}`");
 }
 

@@ -48,6 +48,45 @@ fn one_line_goes_to_stdout_and_problems_to_stderr() {
 }
 
 #[test]
+fn quiet_says_nothing_but_problems() {
+    let scheduled = format!("{FINE}schedule = \"0 3 * * *\"\n");
+    let fine = folder(&[("quayctl.toml", &scheduled)]);
+    let nodes = root().join("tests/cases/nodes.yaml");
+    let quiet = check(&fine, &["-q", "--nodes", nodes.to_str().unwrap()]).expect_code(0);
+    assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
+    assert!(check(&fine, &["-q", "--explain"]).expect_code(0).stdout.contains("schedule"));
+
+    let wrong =
+        folder(&[("quayctl.toml", &format!("namspace = \"a\"\n{FINE}").replace("@sha256", ":1@sha"))]);
+    let quiet = check(&wrong, &["-q"]).expect_code(2);
+    assert_eq!(quiet.stdout, "");
+    assert_eq!(quiet.stderr, check(&wrong, &[]).stderr);
+    let doubtful = folder(&[("quayctl.toml", &FINE.replace("image-volume", "auto"))]);
+    let quiet = check(&doubtful, &["-q"]).expect_code(0);
+    assert!(quiet.stdout.is_empty() && quiet.stderr.starts_with("warning["), "{}", quiet.stderr);
+}
+
+#[test]
+fn what_may_surprise_is_told_of_a_wrong_config_too() {
+    let text = "namspace = \"a\"\n[[groups]]\nname = \"wrong\"\nimages = []\n\
+        [[groups]]\nname = \"g\"\nimages = [\"a:1\"]\nschedule = \"0 0 31 2 *\"\n";
+    let report = check(&folder(&[("quayctl.toml", text)]), &["-o", "json", "--strict"]).expect_code(2).json();
+    let problems = report["problems"].as_array().unwrap().iter();
+    let mut found: Vec<(&str, &str)> = problems
+        .map(|problem| (problem["code"].as_str().unwrap(), problem["key"].as_str().unwrap()))
+        .collect();
+    found.sort_unstable();
+    let expected = [
+        ("empty-images", "groups[0].images"),
+        ("mutable-tag", "groups[1].images[0]"),
+        ("never-due", "groups[1].schedule"),
+        ("no-carrier-image", "groups[1].carrier_image"),
+        ("unknown-key", "namspace"),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn json_has_exactly_the_promised_shape() {
     let text = "namspace = \"x\"\n[[groups]]\nname = \"g\"\nimages = [\"é:1\", \"ä\"]\n";
     let wrong = folder(&[("quayctl.toml", text)]);
@@ -282,6 +321,17 @@ fn editors_and_shells_get_what_they_ask_for() {
     let man = ended(quayctl().arg("man")).expect_code(0);
     assert!(man.stdout.contains(".TH quayctl-controller") && man.stdout.contains(".SH"), "{}", man.stdout);
 
+    let commands = ["run", "render", "check", "schema", "completions", "man", "plan"];
+    for command in commands {
+        assert!(man.stdout.contains(&format!("quayctl\\-controller\\-{command}(1)")), "{command}");
+        let page = ended(quayctl().args(["man", command])).expect_code(0).stdout;
+        assert!(page.contains(&format!(".TH quayctl-controller-{command} 1")), "{page}");
+        // Global options are options of each command.
+        assert!(page.contains("\\-\\-kubeconfig"), "{page}");
+    }
+    assert!(ended(quayctl().args(["man", "check"])).stdout.contains("\\-\\-explain"));
+    assert!(ended(quayctl().args(["man", "chek"])).expect_code(2).stderr.contains("there are run, serve, render"));
+
     // And bash can read its script.
     let script = ended(quayctl().args(["completions", "bash"])).stdout;
     let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
@@ -370,6 +420,99 @@ fn what_the_api_server_refuses_is_told_in_its_own_words() {
     );
 }
 
+/// `check --cluster` as a service account, again and again until `is_it` or nobody would wait longer: the
+/// API server learns of a new role within a moment.
+fn check_as(
+    kubeconfig: &std::path::Path,
+    namespace: &str,
+    config: &str,
+    is_it: &dyn Fn(&Ended) -> bool,
+) -> Ended {
+    let begun = Instant::now();
+    loop {
+        let folder = folder(&[("quayctl.toml", config)]);
+        let mut command = quayctl();
+        command.current_dir(&folder).args(["check", "--cluster", "-n", namespace, "--kubeconfig"]);
+        let checked = ended(command.arg(kubeconfig));
+        if is_it(&checked) || begun.elapsed() > Duration::from_secs(20) {
+            return checked;
+        }
+    }
+}
+
+#[test]
+fn pull_secrets_are_looked_for_where_one_may() {
+    let bed = shared();
+    let namespace = bed.namespace("check-secrets");
+    let kubectl = |args: &[&str]| ended(&mut bed.kubectl(args)).expect_code(0);
+    let registry = ["docker-registry", "--docker-username=u", "--docker-password=hunter2", "-n", &namespace];
+    for name in ["there", "in-template"] {
+        let create = ["create", "secret", registry[0], name, "--docker-server=r.example.com"];
+        kubectl(&[&create[..], &registry[1..]].concat());
+    }
+    let config = |secrets: &str| {
+        format!(
+            "[[groups]]\nname = \"g\"\nimages = [\"nginx:1.29\"]\ntemplate = \"mine\"\n\
+             pull_secrets = [{secrets}]\n[templates.mine]\ninline = \"\"\"\n{}\"\"\"\n",
+            std::fs::read_to_string(root().join("templates/image-volume.yaml.hbs"))
+                .unwrap()
+                .replace(
+                    "      containers:\n",
+                    "      imagePullSecrets: [{ name: in-template }]\n      containers:\n"
+                )
+                .replace("\"", "\\\"")
+        )
+    };
+    let fine = check_cluster(bed, &namespace, &config("\"there\"")).expect_code(0);
+    for secret in ["there", "in-template"] {
+        let line = format!("pull secret {secret:?} exists in namespace {namespace}\n");
+        assert!(fine.stderr.contains(&line), "{}", fine.stderr);
+    }
+    let lacking = check_cluster(bed, &namespace, &config("\"there\", \"gone\"")).expect_code(3);
+    let line = format!("pull secret \"gone\" does not exist in namespace {namespace}; create it");
+    assert!(lacking.stderr.contains(&line), "{}", lacking.stderr);
+    // It is no reason not to ask about the Jobs.
+    assert!(lacking.stderr.contains("the cluster takes its Job and its pod"), "{}", lacking.stderr);
+    let quiet =
+        bed.quayctl(&["check", "--cluster", "-q", "-n", &namespace], &config("\"gone\"")).expect_code(3);
+    assert!(quiet.stderr.starts_with(&line) && quiet.stderr.lines().count() == 1, "{}", quiet.stderr);
+    // A namespace that is missing has no Secrets, and that is said once.
+    let nowhere = check_cluster(bed, "never-created", &config("\"gone\"")).expect_code(3);
+    assert!(!nowhere.stderr.contains("pull secret"), "{}", nowhere.stderr);
+
+    // Who may run and may not look at Secrets is told what was not looked at.
+    kubectl(&["create", "serviceaccount", "runner", "-n", &namespace]);
+    let account = format!("--serviceaccount={namespace}:runner");
+    for (role, verbs, resources) in [
+        ("jobs", "--verb=create,get,list,watch,patch", "--resource=jobs.batch"),
+        ("reads", "--verb=list,watch", "--resource=pods,events"),
+    ] {
+        kubectl(&["create", "role", role, verbs, resources, "-n", &namespace]);
+        kubectl(&["create", "rolebinding", role, &format!("--role={role}"), &account, "-n", &namespace]);
+    }
+    kubectl(&["create", "clusterrole", &namespace, "--verb=get,list", "--resource=nodes"]);
+    let role = format!("--clusterrole={namespace}");
+    kubectl(&["create", "clusterrolebinding", &namespace, &role, &account]);
+    let token = kubectl(&["create", "token", "runner", "-n", &namespace]).stdout;
+    let kubeconfig = bed.kubeconfig_with(token.trim());
+    let config = config("\"there\", \"gone\"");
+    let checked = check_as(kubeconfig.path(), &namespace, &config, &|checked| checked.code == Some(0));
+    let checked = checked.expect_code(0);
+    for secret in ["there", "gone", "in-template"] {
+        let line =
+            format!("pull secret {secret:?} in namespace {namespace} is not checked: you may not get it\n");
+        assert!(checked.stderr.contains(&line), "{}", checked.stderr);
+    }
+    // One of them is a name that it may get.
+    let role = ["create", "role", "secret", "--verb=get", "--resource=secrets", "--resource-name=gone"];
+    kubectl(&[&role[..], &["-n", &namespace]].concat());
+    kubectl(&["create", "rolebinding", "secret", "--role=secret", &account, "-n", &namespace]);
+    let checked = check_as(kubeconfig.path(), &namespace, &config, &|checked| checked.code == Some(3));
+    let checked = checked.expect_code(3);
+    assert!(checked.stderr.contains("pull secret \"gone\" does not exist"), "{}", checked.stderr);
+    assert!(checked.stderr.contains("pull secret \"there\" in namespace"), "{}", checked.stderr);
+}
+
 #[test]
 fn missing_rights_are_listed_by_verb() {
     let bed = shared();
@@ -387,19 +530,7 @@ fn missing_rights_are_listed_by_verb() {
     grant("reads", "list,watch", "pods,events");
     let token = kubectl(&["create", "token", "checker", "-n", &namespace]).stdout;
     let kubeconfig = bed.kubeconfig_with(token.trim());
-    // The API server learns of a new role within a moment.
-    let until = |is_it: &dyn Fn(&Ended) -> bool| {
-        let begun = Instant::now();
-        loop {
-            let folder = folder(&[("quayctl.toml", FINE)]);
-            let mut command = quayctl();
-            command.current_dir(&folder).args(["check", "--cluster", "-n", &namespace, "--kubeconfig"]);
-            let checked = ended(command.arg(kubeconfig.path()));
-            if is_it(&checked) || begun.elapsed() > Duration::from_secs(20) {
-                return checked;
-            }
-        }
-    };
+    let until = |is_it: &dyn Fn(&Ended) -> bool| check_as(kubeconfig.path(), &namespace, FINE, is_it);
 
     let missing = |checked: &Ended| checked.stderr.matches("NO ").count();
     let checked = until(&|checked| missing(checked) == 3).expect_code(3);

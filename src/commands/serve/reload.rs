@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::super::{CommandError, renderer};
+use super::super::{CommandError, renderer, told_in_full};
 use super::lead::Lead;
 use super::{Active, Station};
 use crate::cli::GlobalArgs;
@@ -27,7 +27,8 @@ impl Candidate {
         before: &Active,
         global: &GlobalArgs,
     ) -> Result<Candidate, String> {
-        let loaded = changed.map_err(|error| error.shown(use_color(global.color, &std::io::stderr())))?;
+        let loaded = told_in_full(changed)
+            .map_err(|error| error.shown(use_color(global.color, &std::io::stderr())))?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Measures the controller against kubectl on control planes that are started here and ended again.
-# Usage: bench.sh [scale|serve]; NODES=… replaces the numbers of nodes. docs/benchmarks.md explains both.
+# Usage: bench.sh [check|scale|serve]; NODES=… replaces the numbers of nodes. docs/benchmarks.md
+# explains them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tests/prerequisites.sh rust go
+tests/prerequisites.sh rust go python
 bed=$(tests/cluster/build.sh)
 # What is shipped, where it can be built.
 if tests/prerequisites.sh image 2>/dev/null; then
@@ -13,7 +14,12 @@ else
 fi
 
 case "${1:-}" in
+check)
+    exec python3 tests/bench_check.py "$binary"
+    ;;
 "")
+    python3 tests/bench_check.py "$binary"
+    echo
     called="make bench${NODES:+ NODES=$NODES}"
     flags=(--nodes "${NODES:-200}" --images 3 --rounds 3 --modes stock,open)
     ;;
@@ -27,7 +33,7 @@ serve)
     exec python3 tests/bench_serve.py "$bed" "$binary" --nodes "${NODES:-1000}" --out "$out/serve.json"
     ;;
 *)
-    echo "usage: bench.sh [scale|serve]" >&2
+    echo "usage: bench.sh [check|scale|serve]" >&2
     exit 2
     ;;
 esac

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Says what is missing on this machine and how to get it, before anything long begins.
-# Usage: prerequisites.sh [rust] [go] [image] [monitoring]
+# Usage: prerequisites.sh [rust] [go] [image] [monitoring] [python]
 set -euo pipefail
 
 missing=()
@@ -34,6 +34,9 @@ for what in "${@:-rust go}"; do
                 [[ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]] ||
                     missing+=("Rust's libraries for static programs: rustup target add $target")
             fi
+            ;;
+        python)
+            need python3 "apt-get install python3, or dnf install python3"
             ;;
         monitoring)
             need promtool "apt-get install --no-install-recommends prometheus, or brew install prometheus"

@@ -330,7 +330,9 @@ fn editors_and_shells_get_what_they_ask_for() {
         assert!(page.contains("\\-\\-kubeconfig"), "{page}");
     }
     assert!(ended(quayctl().args(["man", "check"])).stdout.contains("\\-\\-explain"));
-    assert!(ended(quayctl().args(["man", "chek"])).expect_code(2).stderr.contains("there are run, serve, render"));
+    assert!(
+        ended(quayctl().args(["man", "chek"])).expect_code(2).stderr.contains("there are run, serve, render")
+    );
 
     // And bash can read its script.
     let script = ended(quayctl().args(["completions", "bash"])).stdout;

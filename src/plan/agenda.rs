@@ -68,6 +68,8 @@ pub enum Trace {
 struct Entry {
     name: String,
     content: String,
+    /// Nodes are to show that it is on them.
+    has_gate: bool,
     timing: Option<Timing>,
     overlap: Overlap,
     catch_up: bool,
@@ -159,7 +161,8 @@ impl Agenda {
                         (entry.last, entry.next) = (known.last, known.next);
                     }
                     entry.busy = known.busy;
-                    let changed = known.content != entry.content;
+                    // Where nodes are to show it from now on, a run finds those that have it.
+                    let changed = known.content != entry.content || (entry.has_gate && !known.has_gate);
                     // A run that waits for its turn is of the content by then.
                     entry.wish = known.wish;
                     changed
@@ -187,6 +190,7 @@ impl Entry {
         Entry {
             name: group.name.clone(),
             content,
+            has_gate: group.ready_label || group.remove_taint.is_some(),
             overlap: group.overlap,
             catch_up: group.catch_up,
             catch_up_limit: SignedDuration::from_secs(group.catch_up_limit_seconds.into()),

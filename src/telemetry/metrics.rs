@@ -55,6 +55,13 @@ impl Metrics {
         }
     }
 
+    /// The same of nodes that came between two runs, which is no run.
+    pub fn nodes_finished(&self, group: &str, report: &RunReport) {
+        if let Some(series) = self.lock().groups.get_mut(group) {
+            series.nodes_finished(group, report);
+        }
+    }
+
     /// A run was due while another of the group was going, and was left out.
     pub fn runs_skipped(&self, group: &str) {
         self.group(group, |series| series.runs_skipped += 1);

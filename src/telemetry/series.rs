@@ -94,6 +94,10 @@ impl GroupSeries {
         self.runs_running = self.runs_running.saturating_sub(1);
         *self.runs.entry(verdict(report.exit_code)).or_default() += 1;
         self.last_run = Some(report.finished_at);
+        self.nodes_finished(group, report);
+    }
+
+    pub fn nodes_finished(&mut self, group: &str, report: &RunReport) {
         for GroupReport { nodes, .. } in report.groups.iter().filter(|found| found.name == group) {
             nodes.iter().for_each(|node| self.count_node(node));
         }

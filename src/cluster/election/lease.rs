@@ -13,9 +13,11 @@ use tokio::time::{Instant, sleep, timeout};
 use super::super::apply::FIELD_MANAGER;
 use super::super::error::{Access, api_status};
 use super::super::{Cluster, ClusterError};
-use super::{CALL_LIMIT, GOOD_FOR, LEASE_DURATION, LOOK_EVERY, RELEASE_LIMIT};
+use super::{CALL_LIMIT, LEASE_DURATION, LOOK_EVERY, RELEASE_LIMIT};
 use crate::render::label;
 
+/// Holds a Lease that was deleted under its holder, until that one has given up.
+const NOBODY: &str = "nobody: the lease was deleted";
 const RESOURCE: &str = "leases.coordination.k8s.io";
 
 pub struct LeaseAccess {
@@ -40,7 +42,7 @@ impl LeaseAccess {
         };
         let found = cluster.patiently(|| access.leases.get_opt(&access.name)).await;
         if found.map_err(|error| access.error("get", &error))?.is_none() {
-            let created = cluster.patiently(|| access.create()).await;
+            let created = cluster.patiently(|| access.create(LeaseSpec::default())).await;
             created.map_err(|error| match api_status(&error) {
                 // The only thing in the path that can be missing.
                 Some(status) if status.code == 404 => ClusterError::NamespaceMissing(namespace.to_owned()),
@@ -96,10 +98,15 @@ impl LeaseAccess {
         seen: &mut Option<(String, Instant)>,
     ) -> Result<bool, ClusterError> {
         let Some(lease) = self.get().await? else {
-            let created = timeout(CALL_LIMIT, self.create()).await;
+            // Whoever led before it was deleted may not have noticed yet: so it is nobody's to take, for
+            // any candidate, until it has not changed for its duration.
+            let spec = LeaseSpec {
+                holder_identity: Some(NOBODY.to_owned()),
+                lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
+                ..LeaseSpec::default()
+            };
+            let created = timeout(CALL_LIMIT, self.create(spec)).await;
             created.map_err(|_| self.no_answer())?.map_err(|error| self.error("create", &error))?;
-            // Whoever led before it was deleted may not have noticed yet.
-            sleep(GOOD_FOR).await;
             return Ok(false);
         };
         let spec = lease.spec.clone().unwrap_or_default();
@@ -141,8 +148,8 @@ impl LeaseAccess {
         }
     }
 
-    /// Free; one that is there by now is fine too.
-    async fn create(&self) -> Result<(), kube::Error> {
+    /// One that is there by now is fine too.
+    async fn create(&self, spec: LeaseSpec) -> Result<(), kube::Error> {
         let labels = [(label::MANAGED_BY, label::MANAGED_BY_VALUE), (label::INSTANCE, &*self.instance)];
         let lease = Lease {
             metadata: ObjectMeta {
@@ -150,7 +157,7 @@ impl LeaseAccess {
                 labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
                 ..ObjectMeta::default()
             },
-            spec: Some(LeaseSpec::default()),
+            spec: Some(spec),
         };
         match self.leases.create(&PostParams::default(), &lease).await {
             Ok(_) => Ok(()),

@@ -112,16 +112,18 @@ impl Lead<'_> {
             self.agenda.is_over(&run.group);
         }
         let throttled = self.cluster.throttled().saturating_sub(run.throttled);
-        let (group, id) = (run.group.clone(), run.identity.run_id.as_str().to_owned());
+        let (group, id, is_run) = (run.group.clone(), run.identity.run_id.as_str().to_owned(), run.is_run);
         let (report, text) = report_of(run, finished, now, throttled, None);
-        station.metrics.run_finished(&group, &report);
-        if !self.groups.iter().any(|known| known.name == group) {
-            station.metrics.forget_group(&group);
+        match is_run {
+            true => station.metrics.run_finished(&group, &report),
+            false => station.metrics.nodes_finished(&group, &report),
         }
-        station.announce(match report.exit_code {
-            0 => Announcement::RunFinished { group, run_id: id, text },
-            _ => Announcement::RunFailed { group, run_id: id, text },
-        });
+        match report.exit_code {
+            // Nodes come and go all day: of those that are fine the metrics tell.
+            0 if !is_run => {}
+            0 => station.announce(Announcement::RunFinished { group, run_id: id, text }),
+            _ => station.announce(Announcement::RunFailed { group, run_id: id, text }),
+        }
         self.watch_only_what_is_needed();
     }
 

@@ -170,6 +170,12 @@ fn a_changed_config_runs_what_has_changed() {
     let names: Vec<&str> = turns.due.iter().map(|due| due.group.as_str()).collect();
     assert_eq!(names, ["new"], "nothing else has changed");
 
+    next.groups[2].ready_label = true;
+    agenda.follow(&next, time("2026-11-25T12:01:30Z"));
+    let turns = agenda.turns(time("2026-11-25T12:01:30Z"));
+    let names: Vec<&str> = turns.due.iter().map(|due| due.group.as_str()).collect();
+    assert_eq!(names, ["plain"], "its nodes are to be labelled");
+
     kept.images = image("quay.io/team/app:2.0");
     next.groups[0] = kept;
     next.groups[1].images = image("quay.io/team/app:2.0");

@@ -56,12 +56,20 @@ pub struct Cluster {
     /// `v1.37.2`.
     pub version: String,
     traffic: Traffic,
+    /// For how long a create that we may not make is tried again.
+    forgiveness: Duration,
 }
 
 impl Cluster {
     /// What has gone over the wire so far; the clone goes on counting.
     pub fn traffic(&self) -> Traffic {
         self.traffic.clone()
+    }
+
+    /// For a process that stays: an API server that has just started refuses what it will allow a moment
+    /// later, and rights are taken away and given back.
+    pub fn forgive(&mut self, forgiveness: Duration) {
+        self.forgiveness = forgiveness;
     }
 
     /// How often the API server has asked us to slow down.

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use agenda::{Agenda, Cause, Due, Trace, Turns};
-pub use arrivals::Arrivals;
+pub use agenda::{Agenda, Cause, Due, Traces, Turns};
+pub use arrivals::{Arrivals, JobEnd};
 pub use node::{ListedNode, Node, Taint};
 pub use queue::{JobIndex, Queue};
 
@@ -205,6 +205,12 @@ impl RunId {
     /// Of a run that is due at `time`, as `20261123t030000z`.
     pub fn of_time(time: jiff::Timestamp) -> RunId {
         RunId(time.strftime("%Y%m%dt%H%M%Sz").to_string())
+    }
+
+    /// The time of one that [`RunId::of_time`] has made.
+    pub fn time(run_id: &str) -> Option<jiff::Timestamp> {
+        let civil = jiff::civil::DateTime::strptime("%Y%m%dt%H%M%Sz", run_id).ok()?;
+        Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
     }
 
     /// Of a group without schedule: `c-` and 16 digits of its content.

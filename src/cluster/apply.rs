@@ -2,12 +2,16 @@
 //!
 //! Create-only: a POST can never change an object of somebody else, as a forced server-side apply
 //! would. A name that is taken is looked at once, and adopted only if instance and content are ours.
+#![expect(clippy::disallowed_methods, reason = "forgiveness is kept by the clock")]
+
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::core::Status;
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
 use super::ask::Permission;
 use super::error::{Access, api_status, describe, refusal};
@@ -19,6 +23,9 @@ use crate::render::Manifest;
 use crate::render::label::{self, annotation};
 
 pub(super) const FIELD_MANAGER: &str = "quayctl-controller";
+
+/// Between two tries of a create that we may not make.
+const FORGIVING_PAUSE: Duration = Duration::from_secs(2);
 
 /// Whether anything is kept of what is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +39,8 @@ pub enum Mode {
 pub struct AppliedJob {
     /// Set where an equal Job was there before: its state as of now.
     pub adopted: Option<Box<SeenJob>>,
+    /// No earlier try of ours can have made it.
+    pub first_try: bool,
     /// The API server's `Warning` headers; they decide nothing.
     pub warnings: Vec<String>,
 }
@@ -50,16 +59,35 @@ pub enum ApplyError {
 impl Cluster {
     /// Creates `manifest`'s Job, strictly validated; or, as a dry run, asks whether it would be.
     pub async fn apply(&self, manifest: &Manifest, mode: Mode) -> Result<AppliedJob, ApplyError> {
+        let until = Instant::now() + self.forgiveness;
+        loop {
+            match self.apply_once(manifest, mode).await {
+                Err(ApplyError::Cluster(error)) if Instant::now() < until => {
+                    tracing::debug!(%error, "refused, trying again");
+                    sleep(FORGIVING_PAUSE).await;
+                }
+                end => return end,
+            }
+        }
+    }
+
+    async fn apply_once(&self, manifest: &Manifest, mode: Mode) -> Result<AppliedJob, ApplyError> {
         let (namespace, name) = (&manifest.job.namespace, &manifest.job.name);
         let body = serde_json::to_vec(&manifest.body).map_err(|e| refused(Reason::ApiError, &e))?;
-        let error = match self.patiently(|| self.post_job(namespace, body.clone(), mode)).await {
-            Ok(warnings) => return Ok(AppliedJob { adopted: None, warnings }),
+        let mut tries = 0;
+        let post = || {
+            tries += 1;
+            self.post_job(namespace, body.clone(), mode)
+        };
+        let error = match self.patiently(post).await {
+            Ok(warnings) => return Ok(AppliedJob { adopted: None, first_try: true, warnings }),
             Err(error) => error,
         };
         match api_status(&error) {
             Some(status) if status.is_already_exists() => {
                 let found = self.adopt(manifest).await?;
-                Ok(AppliedJob { adopted: SeenJob::new(&found).map(Box::new), warnings: Vec::new() })
+                let adopted = SeenJob::new(&found).map(Box::new);
+                Ok(AppliedJob { adopted, first_try: tries == 1, warnings: Vec::new() })
             }
             // The only thing in the path that can be missing: Jobs are in every cluster.
             Some(status) if status.code == 404 => {

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::error::{Access, describe};
 use super::traffic::Traffic;
+use super::watch::WATCH_SECONDS;
 use super::{Cluster, ClusterError};
 
 /// A TCP connect over a bad link takes one or two retransmissions (1 s, 3 s); past that it is down.
@@ -20,6 +21,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 /// A body we send is at most a Job of a few KiB.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A watch in which nothing happens is quiet until its own end.
+const READ_TIMEOUT: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
 
 /// Which cluster was asked for.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +42,10 @@ impl Cluster {
         let mut config = read_config(options).await?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         config.write_timeout = Some(WRITE_TIMEOUT);
+        // The runtime's watcher waits for its lists and for the beginning of its watches without a limit:
+        // on a connection whose other end has vanished that would be as long as TCP tries.
+        config.read_timeout = Some(READ_TIMEOUT);
+        config.reset_reader_on_write = true;
         // Its own retries could outlast our deadlines; `retry` has ours.
         config.default_retry = false;
         let agent = concat!("quayctl-controller/", env!("CARGO_PKG_VERSION"));
@@ -63,7 +70,7 @@ impl Cluster {
             }
         };
         tracing::debug!(server, version, "connected");
-        Ok(Cluster { client, default_namespace, server, version, traffic })
+        Ok(Cluster { client, default_namespace, server, version, traffic, forgiveness: Duration::ZERO })
     }
 }
 

@@ -390,7 +390,8 @@ impl<'a> Runner<'a> {
             flight.created(Instant::now(), deadline);
         }
         if let Some(job) = applied.adopted {
-            if self.settled && !std::mem::replace(&mut self.met_stranger, true) {
+            let is_strangers = self.settled && applied.first_try && job.facts.ending().is_none();
+            if is_strangers && !std::mem::replace(&mut self.met_stranger, true) {
                 let (namespace, name) = &job.key;
                 tracing::warn!(
                     "another process seems to work for the same instance: it has created Job {name} in namespace \
@@ -457,6 +458,8 @@ impl<'a> Runner<'a> {
                 }
             }
             (false, Some(_), _) => {}
+            // What is gone before we have created ours was not ours, nor is what was seen of it.
+            (false, None, Seen::JobGone(_)) => drop(self.early.remove(&index)),
             (false, None, seen) => self.early.entry(index).or_default().push(seen),
         }
     }

@@ -20,6 +20,7 @@ use super::retry::PATIENCE;
 use super::wire::{WatchedEvent, WatchedJob, WatchedPod};
 use super::{Cluster, ClusterError};
 use crate::outcome::{JobFacts, PodFacts, PullFacts, Rejection};
+use crate::plan::Traces;
 use crate::render::label::{self, annotation};
 
 /// A half-open connection is noticed after this and 5 s (kube's own margin), well within the
@@ -166,13 +167,12 @@ impl Watches {
         });
     }
 
-    /// Of which runs there are Jobs, by group and run id, and whether any of them is live.
-    pub fn traces(listed: &[Seen]) -> HashMap<(String, String), bool> {
-        let mut traces = HashMap::new();
+    /// Of which runs there are Jobs.
+    pub fn traces(listed: &[Seen]) -> Traces {
+        let mut traces = Traces::default();
         for seen in listed {
             if let Seen::Job(job) = seen {
-                let live = traces.entry((job.group.clone(), job.run_id.clone())).or_insert(false);
-                *live |= job.facts.ending().is_none();
+                traces.add(&job.group, &job.run_id, job.facts.ending().is_none());
             }
         }
         traces

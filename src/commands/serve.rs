@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Signals;
@@ -31,6 +32,9 @@ mod nodes;
 mod reload;
 mod runs;
 
+/// How long a create that is refused is tried again.
+const FORGIVENESS: Duration = Duration::from_secs(20);
+const TRY_AGAIN: Duration = Duration::from_secs(30);
 /// How long the connections of scrapers and probes may take to end with the process.
 const LAST_SCRAPE: Duration = Duration::from_secs(1);
 
@@ -64,11 +68,12 @@ pub async fn serve(global: &GlobalArgs, args: &ServeArgs) -> Result<u8, CommandE
     let listener = listen(args.listen).await?;
     let config_watch = ConfigWatch::new(sources(global), &loaded);
     let options = connect_options(global, &loaded);
-    let cluster = tokio::select! {
+    let mut cluster = tokio::select! {
         cluster = Cluster::connect(&options) => cluster?,
         () = signals.stop.cancelled() => return Ok(super::SUCCESS),
     };
 
+    cluster.forgive(FORGIVENESS);
     let instance = loaded.config.instance.clone();
     let pod = load::own_pod(&load::environment());
     let pod = pod.map(|(name, namespace, uid)| OwnPod { name, namespace, uid });
@@ -77,10 +82,12 @@ pub async fn serve(global: &GlobalArgs, args: &ServeArgs) -> Result<u8, CommandE
     let endpoints = tokio::spawn(serve_endpoints(listener, metrics.clone(), health.clone(), closed.clone()));
     let announcer = pod.clone().map(|pod| cluster.announcer(pod, &instance));
     let election = match args.leader_elect {
-        true => Some(stand(&cluster, pod.as_ref(), &instance).await?),
+        true => tokio::select! {
+            election = stand(&cluster, pod.as_ref(), &instance) => Some(election?),
+            () = signals.stop.cancelled() => return Ok(super::SUCCESS),
+        },
         false => None,
     };
-    metrics.reloaded(true, Timestamp::now());
     let mut station = Station {
         global,
         cluster: &cluster,
@@ -109,15 +116,29 @@ pub async fn serve(global: &GlobalArgs, args: &ServeArgs) -> Result<u8, CommandE
 impl<'a> Station<'a> {
     /// Leads whenever it may, until a signal comes.
     async fn work(&mut self, mut active: Active) -> Result<(), CommandError> {
+        let mut waited = false;
         loop {
+            waited |= self.election.as_ref().is_some_and(|election| !election.is_leader());
             active = match self.wait_to_lead(active).await {
                 Some(active) => active,
                 None => return Ok(()),
             };
             self.metrics.set_leader(true);
             let lead = tokio::select! {
-                lead = Lead::take(active.clone(), self) => lead?,
+                lead = Lead::take(active.clone(), self) => lead,
                 () = self.signals.stop.cancelled() => return Ok(()),
+            };
+            let lead = match lead {
+                Ok(lead) => lead,
+                // Who starts says that it does not work, and ends. Who has stood by goes on trying.
+                Err(error) if !waited => return Err(error),
+                Err(error) => {
+                    tracing::error!("cannot begin to lead, will try again: {error}");
+                    tokio::select! {
+                        () = sleep(TRY_AGAIN) => continue,
+                        () = self.signals.stop.cancelled() => return Ok(()),
+                    }
+                }
             };
             self.health.set_ready(true);
             match lead.follow(self).await {

@@ -5,6 +5,8 @@
 //! their content changes. Runs of one group never overlap. Nothing is written down anywhere: which run
 //! was under way when the last process ended is seen from its Jobs.
 
+use std::collections::HashMap;
+
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
@@ -18,8 +20,8 @@ const ON_TIME: SignedDuration = SignedDuration::from_secs(60);
 #[derive(Debug)]
 pub struct Agenda {
     entries: Vec<Entry>,
-    /// `@every` counts from here.
-    started: Timestamp,
+    /// When it was last asked.
+    asked: Timestamp,
 }
 
 /// A run that is to begin now.
@@ -53,15 +55,39 @@ pub struct Turns {
     pub skipped: Vec<String>,
 }
 
+/// Of which runs the cluster holds Jobs.
+#[derive(Clone, Debug, Default)]
+pub struct Traces(HashMap<(String, String), Trace>);
+
 /// What the cluster holds of a run's Jobs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Trace {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Trace {
     #[default]
     None,
     /// All of its Jobs are over.
     Over,
     /// Some Job of it is live.
     Live,
+}
+
+impl Traces {
+    /// Takes in one Job of a group's run.
+    pub fn add(&mut self, group: &str, run_id: &str, is_live: bool) {
+        let found = if is_live { Trace::Live } else { Trace::Over };
+        let trace = self.0.entry((group.to_owned(), run_id.to_owned())).or_default();
+        *trace = found.max(*trace);
+    }
+
+    fn of(&self, group: &str, run_id: &RunId) -> Trace {
+        let key = (group.to_owned(), run_id.as_str().to_owned());
+        self.0.get(&key).copied().unwrap_or_default()
+    }
+
+    /// When the last run of a group was due that was due at some time.
+    fn latest(&self, group: &str) -> Option<Timestamp> {
+        let of_group = self.0.keys().filter(|(name, _)| name == group);
+        of_group.filter_map(|(_, run_id)| RunId::time(run_id)).max()
+    }
 }
 
 #[derive(Debug)]
@@ -75,6 +101,8 @@ struct Entry {
     catch_up: bool,
     /// How old a run that is made up may be.
     catch_up_limit: SignedDuration,
+    /// `@every` counts from here.
+    anchor: Timestamp,
     /// The last time that it was due, whether it ran then or not.
     last: Option<Timestamp>,
     next: Option<Timestamp>,
@@ -92,21 +120,28 @@ struct Timing {
 }
 
 impl Agenda {
-    /// At the start of a process. `trace` says what the cluster holds of a group's run.
-    pub fn new(config: &Config, now: Timestamp, trace: impl Fn(&str, &RunId) -> Trace) -> Agenda {
+    /// At the start of a process. `traces` says of which runs the cluster holds Jobs.
+    pub fn new(config: &Config, now: Timestamp, traces: &Traces) -> Agenda {
         let entry = |group: &Group| {
-            let mut entry = Entry::new(group, content_of(config, group), now, now);
-            entry.wish = entry.wish_at_start(now, &trace);
+            let interval = group.schedule.as_ref().and_then(Schedule::interval);
+            let young = |last: &Timestamp| interval.is_some_and(|s| now.duration_since(*last).as_secs() < s);
+            let anchor = traces.latest(&group.name).filter(young).unwrap_or(now);
+            let mut entry = Entry::new(group, content_of(config, group), now, anchor);
+            entry.wish = entry.wish_at_start(now, traces);
             entry
         };
-        Agenda { entries: config.groups.iter().map(entry).collect(), started: now }
+        Agenda { entries: config.groups.iter().map(entry).collect(), asked: now }
     }
 
     /// What is due at `now`. Whoever takes a run says so by [`Agenda::began`].
     pub fn turns(&mut self, now: Timestamp) -> Turns {
         let mut turns = Turns::default();
+        let before = std::mem::replace(&mut self.asked, now);
         for entry in &mut self.entries {
-            let skipped = entry.pass_time(now, self.started);
+            if before.duration_since(now) > ON_TIME {
+                entry.clock_was_ahead(now);
+            }
+            let skipped = entry.pass_time(now);
             turns.skipped.extend(std::iter::repeat_n(entry.name.clone(), skipped));
             if !entry.busy
                 && let Some((run_id, cause)) = entry.wish.take()
@@ -152,13 +187,13 @@ impl Agenda {
     pub fn follow(&mut self, config: &Config, now: Timestamp) -> Vec<String> {
         let mut before: Vec<Entry> = std::mem::take(&mut self.entries);
         for group in &config.groups {
-            let mut entry = Entry::new(group, content_of(config, group), now, self.started);
+            let mut entry = Entry::new(group, content_of(config, group), now, now);
             let known = before.iter().position(|known| known.name == entry.name);
             let changed = match known.map(|place| before.swap_remove(place)) {
                 None => true,
                 Some(known) => {
                     if known.timing == entry.timing {
-                        (entry.last, entry.next) = (known.last, known.next);
+                        (entry.last, entry.next, entry.anchor) = (known.last, known.next, known.anchor);
                     }
                     entry.busy = known.busy;
                     // Where nodes are to show it from now on, a run finds those that have it.
@@ -184,7 +219,7 @@ impl Agenda {
 }
 
 impl Entry {
-    fn new(group: &Group, content: String, now: Timestamp, started: Timestamp) -> Entry {
+    fn new(group: &Group, content: String, now: Timestamp, anchor: Timestamp) -> Entry {
         let timing = group.schedule.clone().zip(schedule::time_zone(&group.time_zone));
         let timing = timing.map(|(schedule, zone)| Timing { schedule, zone });
         Entry {
@@ -194,38 +229,41 @@ impl Entry {
             overlap: group.overlap,
             catch_up: group.catch_up,
             catch_up_limit: SignedDuration::from_secs(group.catch_up_limit_seconds.into()),
-            last: timing.as_ref().and_then(|timing| timing.last_at(now, started)),
-            next: timing.as_ref().and_then(|timing| timing.next_after(now, started)),
+            last: timing.as_ref().and_then(|timing| timing.last_at(now, anchor)),
+            next: timing.as_ref().and_then(|timing| timing.next_after(now, anchor)),
+            anchor,
             timing,
             wish: None,
             busy: false,
         }
     }
 
-    fn wish_at_start(&self, now: Timestamp, trace: impl Fn(&str, &RunId) -> Trace) -> Option<(RunId, Cause)> {
+    fn wish_at_start(&self, now: Timestamp, traces: &Traces) -> Option<(RunId, Cause)> {
         if self.timing.is_none() {
             return Some((self.current_run(), Cause::Started));
         }
         let last = self.last?;
         let run_id = RunId::of_time(last);
         let recent = now.duration_since(last) <= self.catch_up_limit;
-        match trace(&self.name, &run_id) {
+        // That of an interval is when the process started, and nothing was missed.
+        let may_be_missed = self.timing.as_ref().is_some_and(|timing| timing.schedule.interval().is_none());
+        match traces.of(&self.name, &run_id) {
             Trace::Live => Some((run_id, Cause::Continued)),
             // It may have been killed between two Jobs; where it was not, nothing is left to do.
             Trace::Over if recent => Some((run_id, Cause::Continued)),
-            Trace::None if recent && self.catch_up => Some((run_id, Cause::Missed)),
+            Trace::None if recent && self.catch_up && may_be_missed => Some((run_id, Cause::Missed)),
             Trace::Over | Trace::None => None,
         }
     }
 
     /// Lets the time up to `now` pass, and gives how many runs are skipped by that.
-    fn pass_time(&mut self, now: Timestamp, started: Timestamp) -> usize {
+    fn pass_time(&mut self, now: Timestamp) -> usize {
         let Some(timing) = &self.timing else { return 0 };
         let Some(first) = self.next.filter(|next| *next <= now) else { return 0 };
         // Of all that were missed at most the latest is made up.
-        let last = timing.last_at(now, started).map_or(first, |last| last.max(first));
+        let last = timing.last_at(now, self.anchor).map_or(first, |last| last.max(first));
         self.last = Some(last);
-        self.next = timing.next_after(now, started);
+        self.next = timing.next_after(now, self.anchor);
         let late = now.duration_since(last);
         let wish = match late <= ON_TIME {
             true => Cause::Scheduled,
@@ -242,6 +280,14 @@ impl Entry {
         }
     }
 
+    /// Times that were due by a clock that was wrong are not.
+    fn clock_was_ahead(&mut self, now: Timestamp) {
+        self.anchor = self.anchor.min(now);
+        let timing = self.timing.as_ref();
+        self.last = timing.and_then(|timing| timing.last_at(now, self.anchor));
+        self.next = timing.and_then(|timing| timing.next_after(now, self.anchor));
+    }
+
     fn current_run(&self) -> RunId {
         self.last.map_or_else(|| RunId::of_content(&self.content), RunId::of_time)
     }
@@ -249,22 +295,22 @@ impl Entry {
 
 impl Timing {
     /// The first time after `now`.
-    fn next_after(&self, now: Timestamp, started: Timestamp) -> Option<Timestamp> {
+    fn next_after(&self, now: Timestamp, anchor: Timestamp) -> Option<Timestamp> {
         match self.schedule.interval() {
             Some(interval) => {
-                let passed = now.duration_since(started).as_secs().max(0).div_euclid(interval) + 1;
-                started.checked_add(SignedDuration::from_secs(passed.checked_mul(interval)?)).ok()
+                let passed = now.duration_since(anchor).as_secs().max(0).div_euclid(interval) + 1;
+                anchor.checked_add(SignedDuration::from_secs(passed.checked_mul(interval)?)).ok()
             }
             None => self.schedule.next_after(now, &self.zone),
         }
     }
 
-    /// The last time up to `now`; for an interval the process's start counts as one.
-    fn last_at(&self, now: Timestamp, started: Timestamp) -> Option<Timestamp> {
+    /// The last time up to `now`; for an interval its anchor counts as one.
+    fn last_at(&self, now: Timestamp, anchor: Timestamp) -> Option<Timestamp> {
         match self.schedule.interval() {
             Some(interval) => {
-                let passed = now.duration_since(started).as_secs().max(0).div_euclid(interval);
-                started.checked_add(SignedDuration::from_secs(passed.checked_mul(interval)?)).ok()
+                let passed = now.duration_since(anchor).as_secs().max(0).div_euclid(interval);
+                anchor.checked_add(SignedDuration::from_secs(passed.checked_mul(interval)?)).ok()
             }
             None => self.schedule.last_at(now, &self.zone),
         }

@@ -2,7 +2,8 @@
 //! gain a matching label. Pure: whoever asks brings `now`.
 //!
 //! A node that comes and goes is not served each time: within `keep_jobs` of its last Job not at all,
-//! after that at intervals that double.
+//! after that at intervals that double. One whose Job has failed is tried again at the same intervals,
+//! also where it stays.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,6 +16,9 @@ use crate::config::{Config, Group};
 /// The longest interval between two Jobs for a node that comes and goes.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
+/// How long after its TTL a Job may still be there: the controller that deletes it has others to delete.
+const TTL_GRACE: SignedDuration = SignedDuration::from_secs(60);
+
 /// What is known of every node, for every group that follows nodes.
 #[derive(Debug, Default)]
 pub struct Arrivals {
@@ -24,6 +28,8 @@ pub struct Arrivals {
 #[derive(Debug, Default)]
 struct Visitors {
     content: String,
+    /// How long a Job stays that is over.
+    keep: SignedDuration,
     by_node: HashMap<Arc<str>, Visit>,
 }
 
@@ -32,10 +38,26 @@ struct Visit {
     uid: Arc<str>,
     /// When it was last seen, it could take the group's Job.
     is_for: bool,
-    /// When its last Job was begun, or ended.
+    /// When its last Job ended.
     last: Option<Timestamp>,
-    /// Jobs that it got because it came back.
+    /// Jobs that it got because it came back, or because one had failed.
     repeats: u32,
+    /// When its Job, which has failed, is tried again.
+    again_at: Option<Timestamp>,
+}
+
+/// The end of a Job.
+#[derive(Clone, Copy, Debug)]
+pub struct JobEnd<'a> {
+    pub group: &'a str,
+    pub node: &'a str,
+    /// Of the node.
+    pub uid: &'a str,
+    pub content: &'a str,
+    pub at: Timestamp,
+    pub succeeded: bool,
+    /// Nobody else tries it again when it has failed: no later run of the group.
+    pub is_last: bool,
 }
 
 impl Arrivals {
@@ -45,10 +67,11 @@ impl Arrivals {
         for group in config.groups.iter().filter(|group| group.new_nodes) {
             let content = content_of(config, group);
             let mut visitors = before.remove(&group.name).unwrap_or_default();
+            visitors.keep = SignedDuration::from_secs(group.keep_jobs_seconds.into());
             if visitors.content != content {
                 visitors.content = content;
                 for visit in visitors.by_node.values_mut() {
-                    (visit.last, visit.repeats) = (None, 0);
+                    (visit.last, visit.repeats, visit.again_at) = (None, 0, None);
                 }
             }
             self.groups.insert(group.name.clone(), visitors);
@@ -65,12 +88,27 @@ impl Arrivals {
         let Some(last) = visit.last else { return true };
         // The Job of the last time is there for that long, and says that nothing is left to do.
         let keep = SignedDuration::from_secs(group.keep_jobs_seconds.into());
-        let pause = (keep * (1 << visit.repeats.min(10))).min(LONGEST_PAUSE.max(keep));
-        if now.duration_since(last) < pause {
+        if now.duration_since(last) < pause(keep, visit.repeats) {
             return false;
         }
         visit.repeats += 1;
         true
+    }
+
+    /// Nodes whose Jobs have failed and are tried again now, each with its group.
+    pub fn to_try_again(&mut self, now: Timestamp) -> Vec<(String, String)> {
+        let mut due = Vec::new();
+        for (group, visitors) in &mut self.groups {
+            for (node, visit) in &mut visitors.by_node {
+                if visit.is_for && visit.again_at.is_some_and(|at| at <= now) {
+                    visit.again_at = None;
+                    visit.repeats += 1;
+                    due.push((group.clone(), node.to_string()));
+                }
+            }
+        }
+        due.sort();
+        due
     }
 
     /// `node` is there, and nothing is to be done about that.
@@ -80,11 +118,17 @@ impl Arrivals {
         }
     }
 
-    /// A Job of `group` for the node was begun, or has ended.
-    pub fn has_job(&mut self, group: &str, node: &str, now: Timestamp) {
-        let visit = self.groups.get_mut(group).and_then(|visitors| visitors.by_node.get_mut(node));
-        if let Some(visit) = visit {
-            visit.last = Some(now);
+    /// Takes in the end of a Job, where the node and the group's content are still those that it was for.
+    pub fn has_ended(&mut self, end: JobEnd<'_>) {
+        let JobEnd { group, node, uid, content, at, succeeded, is_last } = end;
+        let visitors = self.groups.get_mut(group).filter(|visitors| visitors.content == content);
+        let Some(Visitors { keep, by_node, .. }) = visitors else { return };
+        let Some(visit) = by_node.get_mut(node).filter(|visit| *visit.uid == *uid) else { return };
+        visit.last = Some(at);
+        let again = at.checked_add(pause(*keep, visit.repeats) + TTL_GRACE).ok();
+        visit.again_at = again.filter(|_| !succeeded && is_last);
+        if succeeded && !is_last {
+            visit.repeats = 0;
         }
     }
 
@@ -111,8 +155,13 @@ impl Arrivals {
 
 impl Visit {
     fn new(uid: &str) -> Visit {
-        Visit { uid: uid.into(), is_for: false, last: None, repeats: 0 }
+        Visit { uid: uid.into(), is_for: false, last: None, repeats: 0, again_at: None }
     }
+}
+
+/// Until the next Job of a node that has had so many again.
+fn pause(keep: SignedDuration, repeats: u32) -> SignedDuration {
+    (keep * (1 << repeats.min(10))).min(LONGEST_PAUSE.max(keep))
 }
 
 #[cfg(test)]
@@ -129,6 +178,13 @@ mod tests {
         let mut node = ready_node("n");
         change(&mut node);
         KnownNode::new(node)
+    }
+
+    /// The end of `n`'s Job of group `g`, of the content in force.
+    fn end(arrivals: &mut Arrivals, uid: &str, at: Timestamp, succeeded: bool) {
+        let content = arrivals.groups["g"].content.clone();
+        let end = JobEnd { group: "g", node: "n", uid, content: &content, at, succeeded, is_last: true };
+        arrivals.has_ended(end);
     }
 
     fn arrivals(config: &Config) -> Arrivals {
@@ -173,7 +229,7 @@ mod tests {
         for second in (0..4 * 86_400).step_by(100) {
             arrivals.is_due(group, &known(|node| node.ready = false), at(second));
             if arrivals.is_due(group, &known(|_| {}), at(second + 50)) {
-                arrivals.has_job("g", "n", at(second + 50));
+                end(&mut arrivals, "uid-n", at(second + 50), true);
                 due_at.push(second + 50);
             }
         }
@@ -186,18 +242,49 @@ mod tests {
         let mut changed = config(vec![group("g")]);
         let mut arrivals = arrivals(&changed);
         assert!(arrivals.is_due(&changed.groups[0], &known(|_| {}), at(0)));
-        arrivals.has_job("g", "n", at(0));
+        end(&mut arrivals, "uid-n", at(0), true);
         let replaced = known(|node| node.uid = "another".into());
         assert!(arrivals.is_due(&changed.groups[0], &replaced, at(1)));
-        arrivals.has_job("g", "n", at(1));
+        // The Job of the node that is gone says nothing of this one.
+        end(&mut arrivals, "uid-n", at(1), true);
+        assert_eq!(arrivals.groups["g"].by_node["n"].last, None);
+        end(&mut arrivals, "another", at(1), true);
+        let of_before = arrivals.groups["g"].content.clone();
         changed.groups[0].images = vec![crate::config::ImageRef::parse("quay.io/team/app:2.0").unwrap()];
         arrivals.follow(&changed);
         assert!(!arrivals.is_due(&changed.groups[0], &replaced, at(2)), "a change is the run's affair");
+        let late = JobEnd {
+            group: "g",
+            node: "n",
+            uid: "another",
+            content: &of_before,
+            at: at(2),
+            succeeded: true,
+            is_last: true,
+        };
+        arrivals.has_ended(late);
         let down = known(|node| (node.ready, node.uid) = (false, "another".into()));
         arrivals.is_due(&changed.groups[0], &down, at(3));
         assert!(arrivals.is_due(&changed.groups[0], &replaced, at(4)));
         arrivals.forget_node("n");
         assert!(arrivals.groups["g"].by_node.is_empty());
+    }
+
+    #[test]
+    fn a_node_whose_job_has_failed_is_tried_again_also_where_it_stays() {
+        let config = config(vec![group("g")]);
+        let mut arrivals = arrivals(&config);
+        assert!(arrivals.is_due(&config.groups[0], &known(|_| {}), at(0)));
+        end(&mut arrivals, "uid-n", at(10), false);
+        assert_eq!(arrivals.to_try_again(at(10 + 3600)), [], "the failed Job is still there");
+        let again = [("g".to_owned(), "n".to_owned())];
+        assert_eq!(arrivals.to_try_again(at(10 + 3660)), again);
+        assert_eq!(arrivals.to_try_again(at(10 + 3660)), [], "once");
+        end(&mut arrivals, "uid-n", at(4000), false);
+        assert_eq!(arrivals.to_try_again(at(4000 + 3660)), [], "twice as long each time");
+        assert_eq!(arrivals.to_try_again(at(4000 + 7260)), again);
+        end(&mut arrivals, "uid-n", at(12_000), true);
+        assert_eq!(arrivals.to_try_again(at(1_000_000)), []);
     }
 
     #[test]

@@ -87,6 +87,15 @@ impl Metrics {
         self.lock().reloaded(ok, at);
     }
 
+    /// Nothing is under way here, nor due: another leads.
+    pub fn stand_by(&self) {
+        let mut series = self.lock();
+        (series.queue_depth, series.jobs_running) = (0, 0);
+        for group in series.groups.values_mut() {
+            (group.runs_running, group.next_run) = (0, None);
+        }
+    }
+
     pub fn set_leader(&self, leader: bool) {
         self.lock().leader = leader;
     }

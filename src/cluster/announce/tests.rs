@@ -66,6 +66,7 @@ async fn announcing(answers: usize, mut codes: Vec<u16>) -> (Arc<Server>, Announ
         server: url,
         version: "v1.37.2".into(),
         traffic: Traffic::default(),
+        forgiveness: std::time::Duration::ZERO,
     };
     let pod = OwnPod { name: "quayctl-0".into(), namespace: "pulls".into(), uid: Some("u-1".into()) };
     (server, cluster.announcer(pod, "default"))

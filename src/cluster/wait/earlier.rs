@@ -147,17 +147,13 @@ impl Runner<'_> {
 
     /// The Job of this plan for the same node and group, where it has not been started.
     fn waiting_job(&self, other: &SeenJob) -> Option<JobIndex> {
-        let batches = self.batches.iter();
-        let (group, job) = batches.filter(|(_, batch)| batch.planned.group.name == other.group).find_map(
-            |(number, batch)| {
-                let mut jobs = batch.planned.jobs.iter();
-                let job = jobs.position(|job| job.node.name == other.node && job.namespace == other.key.0)?;
-                Some((number, job))
-            },
-        )?;
-        let index = JobIndex { group, job };
-        let waits = !self.flights.contains_key(&index) && !self.results.contains_key(&index);
-        waits.then_some(index)
+        let of_group = self.batches.iter().filter(|(_, batch)| batch.planned.group.name == other.group);
+        let mut places = of_group.flat_map(|(group, batch)| {
+            let jobs = batch.planned.jobs.iter().enumerate();
+            let same = jobs.filter(|(_, job)| job.node.name == other.node && job.namespace == other.key.0);
+            same.map(move |(job, _)| JobIndex { group, job })
+        });
+        places.find(|index| !self.flights.contains_key(index) && !self.results.contains_key(index))
     }
 
     fn adopt(&mut self, index: JobIndex, job: &SeenJob, adopted: Option<Adopted>) {

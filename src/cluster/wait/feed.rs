@@ -48,6 +48,7 @@ impl<'a> Runner<'a> {
         let job = batch.push(job);
         self.queue.set_limit(&group, limit);
         self.enqueue(JobIndex { group: number, job });
+        self.reconsider_holders(&group);
         true
     }
 

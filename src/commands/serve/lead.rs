@@ -18,7 +18,7 @@ use super::{Active, Station};
 use crate::cluster::{Cluster, ClusterError, NodeWatch, Runner, RunnerInputs, Step, Trouble, Watches};
 use crate::config::Group;
 use crate::outcome::{Failure, Reason, Verdict};
-use crate::plan::{Agenda, Arrivals, KnownNode, Trace};
+use crate::plan::{Agenda, Arrivals, KnownNode};
 
 use super::super::CommandError;
 
@@ -26,12 +26,17 @@ use super::super::CommandError;
 /// has failed is tried again as often.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+/// What goes on being refused is said this often.
+const SAY_AGAIN: Duration = Duration::from_secs(3600);
+
 /// A node on which all images of a group are now.
 #[derive(Debug)]
 pub struct Served {
     pub group: String,
     pub content: Arc<str>,
     pub node: String,
+    /// Of the node: another of its name has nothing.
+    pub uid: String,
 }
 
 /// Everything that the leading process holds.
@@ -55,10 +60,12 @@ pub struct Lead<'a> {
     pub opening: Option<BoxFuture<'a, Opened>>,
     /// One whose namespaces could not be watched.
     pub shut: Option<Active>,
+    /// Why, as it was said.
+    pub shut_text: Option<String>,
     /// The nodes' watch is down, and this was said.
     nodes_troubled: bool,
     /// What no Job can get over, as it was said.
-    refused: Option<String>,
+    refused: Option<(String, Instant)>,
     pub now: fn() -> Timestamp,
 }
 
@@ -79,14 +86,7 @@ impl<'a> Lead<'a> {
         let (mut watches, node_watch) = (watches?, node_watch?);
         let now = clock();
         let listed = watches.take_listed();
-        let traces = Watches::traces(&listed);
-        let agenda = Agenda::new(config, now, |group, run_id| {
-            traces.get(&(group.to_owned(), run_id.as_str().to_owned())).map_or(Trace::None, |live| match live
-            {
-                true => Trace::Live,
-                false => Trace::Over,
-            })
-        });
+        let agenda = Agenda::new(config, now, &Watches::traces(&listed));
         let served: Rc<RefCell<Vec<Served>>> = Rc::default();
         let inputs = RunnerInputs {
             concurrency: config.concurrency.get(),
@@ -108,6 +108,7 @@ impl<'a> Lead<'a> {
             gate: Gate::new(cluster),
             opening: None,
             shut: None,
+            shut_text: None,
             nodes_troubled: false,
             refused: None,
             now: clock,
@@ -135,8 +136,12 @@ impl<'a> Lead<'a> {
         let mut second_tries = interval(LONGEST_WAIT);
         second_tries.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.begin_what_is_due(station);
+            // What is over makes room for what is due.
             self.settle(station);
+            self.begin_what_is_due(station);
+            if station.election.as_ref().is_some_and(|election| !election.is_leader()) {
+                return self.stand_down(station).await;
+            }
             let leads = OptionFuture::from(station.election.as_mut().map(|election| election.changed()));
             let wait = self.longest_wait();
             tokio::select! {
@@ -144,15 +149,7 @@ impl<'a> Lead<'a> {
                     self.leave().await;
                     return Ended::BySignal;
                 }
-                Some(false) = leads => {
-                    let active = self.active.clone();
-                    if self.opening.is_some() || self.shut.is_some() {
-                        // It was not in force yet, and whoever leads next is to hear of it.
-                        station.config_watch.forget();
-                    }
-                    self.leave().await;
-                    return Ended::NotLeading(active);
-                }
+                Some(false) = leads => return self.stand_down(station).await,
                 trouble = self.runner.turn(&mut self.watches) => self.on_trouble(trouble),
                 seen = self.node_watch.next() => self.on_node(seen, station),
                 Some(done) = self.gate.next() => self.on_gate(done),
@@ -163,6 +160,18 @@ impl<'a> Lead<'a> {
                 () = sleep(wait) => {}
             }
         }
+    }
+
+    /// Leaves the Jobs to whoever leads now.
+    async fn stand_down(self, station: &mut Station<'_>) -> Ended {
+        let active = self.active.clone();
+        if self.opening.is_some() || self.shut.is_some() {
+            // It was not in force yet, and whoever leads next is to hear of it.
+            station.config_watch.forget();
+        }
+        self.leave().await;
+        station.metrics.stand_by();
+        Ended::NotLeading(active)
     }
 
     /// What follows from whatever has happened.
@@ -184,6 +193,7 @@ impl<'a> Lead<'a> {
     /// What has failed for a reason that may pass.
     fn try_again(&mut self, station: &mut Station<'_>) {
         self.try_gates_again();
+        self.try_nodes_again(station);
         if let Some(candidate) = self.shut.take() {
             self.consider(candidate, station);
         }
@@ -206,9 +216,11 @@ impl<'a> Lead<'a> {
             None => {
                 let text = error.to_string();
                 // A watch that is refused is refused again at each of its tries.
-                if self.refused.as_ref() != Some(&text) {
+                let known =
+                    self.refused.as_ref().is_some_and(|(said, at)| *said == text && at.elapsed() < SAY_AGAIN);
+                if !known {
                     tracing::error!("{text}");
-                    self.refused = Some(text);
+                    self.refused = Some((text, Instant::now()));
                 }
             }
         }
@@ -262,6 +274,7 @@ fn on_step<'a>(served: Rc<RefCell<Vec<Served>>>) -> Box<dyn FnMut(Step<'_>) + 'a
                     group: job.group.name.clone(),
                     content: job.content.clone(),
                     node: job.node.name.clone(),
+                    uid: job.node.uid.clone(),
                 });
             }
         }

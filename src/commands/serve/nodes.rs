@@ -24,7 +24,9 @@ impl Lead<'_> {
             let node = KnownNode::new(node);
             for group in &self.groups {
                 let is_new = |last| created_at.is_some_and(|created| created > last);
-                match self.agenda.last(&group.name).is_some_and(is_new) {
+                // One that was made to wait, and came back while nobody was there, waits still.
+                let waits = self.waits_at_the_gate(group, node.whole());
+                match waits || self.agenda.last(&group.name).is_some_and(is_new) {
                     true => late.push((group.clone(), name.clone())),
                     false => self.arrivals.is_known(group, &node),
                 }
@@ -40,6 +42,7 @@ impl Lead<'_> {
             NodeSeen::Gone(name) => {
                 self.nodes.remove(&name);
                 self.arrivals.forget_node(&name);
+                self.gate.forget_node(&name);
             }
             NodeSeen::Node(listed) => {
                 let node = KnownNode::new(listed.node);
@@ -55,6 +58,16 @@ impl Lead<'_> {
             }
         }
         self.on_nodes_trouble(None);
+    }
+
+    /// Jobs that have failed, and that no run is going to repeat.
+    pub fn try_nodes_again(&mut self, station: &Station<'_>) {
+        for (group, node) in self.arrivals.to_try_again((self.now)()) {
+            let group = self.groups.iter().find(|known| known.name == group).cloned();
+            if let (Some(group), Some(node)) = (group, self.nodes.get(&node).cloned()) {
+                self.serve_node(&group, &node, station);
+            }
+        }
     }
 
     /// Each node that can take its group's Job only now gets it.
@@ -76,7 +89,6 @@ impl Lead<'_> {
         planned.limit = crate::plan::limit_over(config, group, self.nodes.values());
         let Some(job) = planned.jobs.pop().filter(|job| !self.runner.is_under_way(job)) else { return };
         let name = &node.whole().name;
-        self.arrivals.has_job(&group.name, name, (self.now)());
         // Nodes that come together are told of together.
         let mut runs = self.under_way.iter();
         let together = |(_, run): &(&usize, &UnderWay)| {
@@ -84,9 +96,16 @@ impl Lead<'_> {
             !run.is_run && young && run.group == group.name && run.content.as_ref() == Some(&job.content)
         };
         let together = runs.find(together).map(|(number, _)| *number);
-        let deadline = Some(self.deadline(group.deadline_seconds.into()));
-        let taken =
-            together.is_some_and(|number| self.runner.extend(number, job.clone(), planned.limit, deadline));
+        let taken = together.is_some_and(|number| {
+            let jobs = self.runner.counts(number).map_or(0, |(jobs, _)| jobs) + 1;
+            if let Some(run) = self.under_way.get_mut(&number) {
+                let rounds = jobs.div_ceil(planned.limit.max(1)) as u64;
+                run.longest_seconds = rounds.saturating_mul(group.deadline_seconds.into());
+            }
+            // What is under way counts this batch as well.
+            let deadline = Some(self.deadline(0));
+            self.runner.extend(number, job.clone(), planned.limit, deadline)
+        });
         if !taken {
             planned.jobs.push(job);
             self.add(group.clone(), planned, identity, false);

@@ -55,7 +55,7 @@ pub fn namespaces(config: &Config, default: &str) -> Vec<String> {
 impl<'a> Lead<'a> {
     pub fn on_config(&mut self, changed: Result<Loaded, LoadError>, station: &mut Station<'_>) {
         // Whatever was on its way is older.
-        (self.opening, self.shut) = (None, None);
+        (self.opening, self.shut, self.shut_text) = (None, None, None);
         let candidate = match Candidate::new(changed, &self.active, station.global) {
             Ok(candidate) => candidate.active,
             Err(error) => return station.is_stale(&error),
@@ -83,12 +83,15 @@ impl<'a> Lead<'a> {
         match watches {
             Ok(watches) => {
                 self.watches.join(watches);
-                self.put_in_force(candidate, station);
-                let listed = self.watches.take_listed();
-                self.runner.take_in_listed(listed);
+                // Others may have been left meanwhile.
+                self.consider(candidate, station);
             }
             Err(error) => {
-                station.is_stale(&format!("error: {error}"));
+                let text = format!("error: {error}");
+                if self.shut_text.as_ref() != Some(&text) {
+                    station.is_stale(&text);
+                }
+                self.shut_text = Some(text);
                 self.shut = Some(candidate);
             }
         }
@@ -120,6 +123,9 @@ impl<'a> Lead<'a> {
         }
         station.is_current(&self.active);
         self.begin_what_is_due(station);
+        let listed = self.watches.take_listed();
+        self.runner.take_in_listed(listed);
+        self.shut_text = None;
         // A selector may take more nodes in than before.
         let pairs: Vec<_> = self
             .groups
@@ -133,7 +139,7 @@ impl<'a> Lead<'a> {
 
     /// Namespaces that are no longer named are followed until nothing of ours is under way there.
     pub fn watch_only_what_is_needed(&mut self) {
-        if self.under_way.is_empty() {
+        if self.under_way.is_empty() && self.opening.is_none() {
             let needed = namespaces(&self.active.loaded.config, &self.cluster.default_namespace);
             self.watches.keep_only(&needed);
         }

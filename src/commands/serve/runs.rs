@@ -11,7 +11,8 @@ use super::Station;
 use super::lead::Lead;
 use crate::cluster::{Announcement, Batch, FinishedBatch, Render};
 use crate::config::Group;
-use crate::plan::{Cause, Due, Plan, PlannedGroup, RunId, RunIdentity, plan_one};
+use crate::outcome::Verdict;
+use crate::plan::{Cause, Due, JobEnd, Plan, PlannedGroup, RunId, RunIdentity, plan_one};
 use crate::report::{NodeVerdict, RunFacts, RunReport};
 
 /// A batch that is under way, as far as the runner does not know it.
@@ -59,10 +60,6 @@ impl Lead<'_> {
         );
         station.metrics.run_started(&name);
         station.announce(Announcement::RunStarted { group: name.clone(), run_id: id.to_owned() });
-        let now = (self.now)();
-        for job in &planned.jobs {
-            self.arrivals.has_job(&name, &job.node.name, now);
-        }
         self.agenda.began(&name);
         self.add(group, planned, identity, true);
     }
@@ -105,8 +102,19 @@ impl Lead<'_> {
     pub fn finish(&mut self, finished: FinishedBatch, station: &Station<'_>) {
         let Some(run) = self.under_way.remove(&finished.number) else { return };
         let now = (self.now)();
-        for job in &finished.planned.jobs {
-            self.arrivals.has_job(&run.group, &job.node.name, now);
+        let scheduled = finished.planned.group.schedule.is_some();
+        for (job, result) in finished.planned.jobs.iter().zip(&finished.results) {
+            // Of a Job that never began nothing is known.
+            let (Some(_), Some(at)) = (result.started_at, result.finished_at) else { continue };
+            self.arrivals.has_ended(JobEnd {
+                group: &run.group,
+                node: &job.node.name,
+                uid: &job.node.uid,
+                content: &job.content,
+                at,
+                succeeded: matches!(result.outcome.verdict, Verdict::Succeeded),
+                is_last: !(run.is_run && scheduled),
+            });
         }
         if run.is_run {
             self.agenda.is_over(&run.group);

@@ -13,7 +13,7 @@ fn scheduled(name: &str, schedule: &str, zone: &str) -> Group {
 }
 
 fn agenda(groups: Vec<Group>, now: &str) -> Agenda {
-    Agenda::new(&config(groups), time(now), |_, _| Trace::None)
+    Agenda::new(&config(groups), time(now), &Traces::default())
 }
 
 /// Run ids and causes of what is due.
@@ -51,7 +51,7 @@ fn a_year_of_hours_and_days_passes_with_both_clock_changes() {
     for zone in ["Europe/Berlin", "Australia/Lord_Howe", "America/New_York"] {
         let start = time("2026-01-01T00:00:00Z");
         let groups = vec![scheduled("daily", "30 2 * * *", zone), scheduled("hourly", "@hourly", zone)];
-        let mut agenda = Agenda::new(&config(groups), start, |_, _| Trace::None);
+        let mut agenda = Agenda::new(&config(groups), start, &Traces::default());
         let mut ran: Vec<(String, String)> = Vec::new();
         let end = time("2027-01-01T00:00:00Z");
         while let Some(next) = agenda.next().filter(|next| *next < end) {
@@ -134,9 +134,11 @@ fn a_run_under_way_is_continued_under_its_id() {
         group
     };
     let start = |trace, now| {
-        let known =
-            move |_: &str, id: &RunId| if id.as_str() == "20261125t030000z" { trace } else { Trace::None };
-        due(&mut Agenda::new(&config(vec![group()]), time(now), known), now)
+        let mut traces = Traces::default();
+        if trace != Trace::None {
+            traces.add("g", "20261125t030000z", trace == Trace::Live);
+        }
+        due(&mut Agenda::new(&config(vec![group()]), time(now), &traces), now)
     };
     let continued = [("20261125t030000z".to_owned(), Cause::Continued)];
     assert_eq!(start(Trace::Live, "2026-11-25T09:00:00Z"), continued);
@@ -152,6 +154,30 @@ fn an_interval_counts_from_the_start() {
     assert_eq!(agenda.next(), Some(time("2026-11-25T12:01:40Z")));
     assert_eq!(due(&mut agenda, "2026-11-25T12:01:41Z"), [("20261125t120140z".to_owned(), Cause::Scheduled)]);
     assert_eq!(agenda.next(), Some(time("2026-11-25T12:03:10Z")));
+}
+
+#[test]
+fn an_interval_goes_on_from_its_last_run_and_begins_none_at_a_start() {
+    let every = || vec![scheduled("g", "@every 1h", "Etc/UTC")];
+    let mut fresh = agenda(every(), "2026-11-25T12:00:00Z");
+    assert_eq!(due(&mut fresh, "2026-11-25T12:00:00Z"), []);
+    let mut traces = Traces::default();
+    traces.add("g", "20261125t113000z", true);
+    traces.add("g", "c-0123456789abcdef", false);
+    let now = "2026-11-25T12:00:00Z";
+    let mut continued = Agenda::new(&config(every()), time(now), &traces);
+    assert_eq!(due(&mut continued, now), [("20261125t113000z".to_owned(), Cause::Continued)]);
+    assert_eq!(continued.next(), Some(time("2026-11-25T12:30:00Z")));
+}
+
+#[test]
+fn a_clock_that_was_ahead_silences_no_group() {
+    let groups = vec![scheduled("g", "0 * * * *", "Etc/UTC"), scheduled("e", "@every 1h", "Etc/UTC")];
+    let mut agenda = agenda(groups, "2036-11-25T12:00:00Z");
+    agenda.turns(time("2036-11-25T13:00:00Z"));
+    agenda.turns(time("2026-11-25T12:10:00Z"));
+    assert_eq!(agenda.next(), Some(time("2026-11-25T13:00:00Z")));
+    assert_eq!(agenda.turns(time("2026-11-25T13:10:00Z")).due.len(), 2);
 }
 
 #[test]

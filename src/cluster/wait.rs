@@ -13,30 +13,31 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{AppliedJob, ApplyError, Mode};
 use super::retry::PATIENCE;
-use super::watch::{JobKey, Seen, SeenJob};
+use super::watch::{JobKey, Seen};
 use super::{Cluster, ClusterError, Watches};
-use crate::outcome::{
-    Decision, Ending, Evidence, Failure, JobOutcome, JobResult, PullFacts, Reason, read_annotation,
-};
-use crate::plan::{JobIndex, Plan, PlannedJob, Queue};
+use crate::outcome::{Ending, Evidence, Failure, JobOutcome, JobResult, PullFacts, Reason};
+use crate::plan::{JobIndex, PlannedJob, Queue};
 use crate::render::Manifest;
 
 use batch::Batches;
-use flight::{Due, Flight, Look};
+use flight::{Due, Flight};
 
 pub use batch::{Batch, FinishedBatch, Render};
+pub use pass::{JobResults, RunEnd, RunInputs};
 
 mod batch;
 mod earlier;
 mod ending;
 mod feed;
 mod flight;
+mod hear;
 mod look;
+mod pass;
 mod witness;
 
 /// How long a Job may take from its deadline, or from our ending it, to its end: Kubernetes delays
@@ -60,97 +61,11 @@ const EARLY_PULLS_MAX: usize = 10_000;
 /// Texts that were said and are not repeated, in a process that may live for a year.
 const WARNED_MAX: usize = 1_000;
 
-/// Results in the plan's shape: by group, then Job.
-pub type JobResults = Vec<Vec<JobResult>>;
-
 /// What a run does next, for whoever shows progress.
 #[derive(Debug)]
 pub enum Step<'a> {
     Started(&'a PlannedJob),
     Finished(&'a PlannedJob, &'a JobOutcome),
-}
-
-/// What one pass needs.
-#[expect(missing_debug_implementations, reason = "it holds closures")]
-pub struct RunInputs<'a> {
-    pub plan: Plan,
-    /// Nodes with a live Job at the same time, over all groups.
-    pub concurrency: usize,
-    /// When the run ends, done or not.
-    pub deadline: Instant,
-    /// End live Jobs of earlier runs that have other content, instead of waiting for them.
-    pub replace: bool,
-    pub render: Render<'a>,
-    /// Cancelled: create nothing more and report what is known.
-    pub stop: CancellationToken,
-    pub on_step: Box<dyn FnMut(Step<'_>) + 'a>,
-}
-
-/// How a run ended.
-#[derive(Debug)]
-pub struct RunEnd {
-    pub plan: Plan,
-    /// One for every planned Job.
-    pub results: JobResults,
-    /// Jobs that the API server has of us, adopted ones included.
-    pub created: usize,
-    /// Jobs of ours that are over.
-    pub finished: Vec<JobKey>,
-    /// Why the run could not go on.
-    pub error: Option<ClusterError>,
-}
-
-impl Cluster {
-    /// Runs the whole plan.
-    pub async fn apply_and_wait<'a>(&'a self, mut watches: Watches, inputs: RunInputs<'a>) -> RunEnd {
-        let RunInputs { plan, concurrency, deadline, replace, render, stop, on_step } = inputs;
-        let Plan { identity, run_deadline_seconds, groups } = plan;
-        let mut runner = Runner::new(self, RunnerInputs { concurrency, replace, stop, on_step });
-        for planned in groups {
-            runner.add(Batch::new(planned, render.clone(), None));
-        }
-        runner.take_in(watches.take_listed());
-        let end = runner.follow(&mut watches, deadline).await;
-        if let End::Deadline = end {
-            runner.end_live_jobs();
-        }
-        let (late, answers) = tokio::join!(runner.settle_answers(&end, deadline), self.answers_at(&end));
-        let error = match end {
-            End::Fatal(error) => Some(error),
-            End::Done if late.is_some() => late,
-            End::Deadline if !answers || !runner.answers.is_empty() => {
-                let cause = format!("no answer within {} s at the run's deadline", LAST_ANSWERS.as_secs());
-                Some(ClusterError::Unreachable { server: self.server.clone(), cause })
-            }
-            End::Done | End::Stopped | End::Deadline => None,
-        };
-        let (created, finished) = (runner.created, std::mem::take(&mut runner.finished));
-        let (groups, results) = runner.into_batches().into_iter().map(|b| (b.planned, b.results)).unzip();
-        let plan = Plan { identity, run_deadline_seconds, groups };
-        RunEnd { plan, results, created, finished, error }
-    }
-}
-
-impl Cluster {
-    /// At a run's deadline: whether the API server answers at all. Where nothing had to be ended, nothing
-    /// else tells a cluster that is slow from one that is gone.
-    async fn answers_at(&self, end: &End) -> bool {
-        match end {
-            End::Deadline => {
-                matches!(timeout(LAST_ANSWERS, self.client.apiserver_version()).await, Ok(Ok(_)))
-            }
-            End::Done | End::Stopped | End::Fatal(_) => true,
-        }
-    }
-}
-
-/// Why the loop ended.
-enum End {
-    Done,
-    Stopped,
-    Deadline,
-    /// All Jobs would meet this error.
-    Fatal(ClusterError),
 }
 
 /// An error that waiting does not mend.
@@ -247,28 +162,6 @@ impl<'a> Runner<'a> {
             closing: false,
             warned: HashSet::new(),
             troubled: false,
-        }
-    }
-
-    /// The loop of one pass.
-    async fn follow(&mut self, watches: &mut Watches, deadline: Instant) -> End {
-        let stop = self.inputs.stop.clone();
-        loop {
-            self.start_what_may_start();
-            // One pass keeps its batches to the end, for the report.
-            self.over.clear();
-            if self.is_idle() {
-                return End::Done;
-            }
-            let fatal = tokio::select! {
-                biased;
-                () = stop.cancelled() => return End::Stopped,
-                () = sleep_until(deadline) => return End::Deadline,
-                fatal = self.turn(watches) => fatal,
-            };
-            if let Some(Trouble { error, .. }) = fatal {
-                return End::Fatal(error);
-            }
         }
     }
 
@@ -404,132 +297,6 @@ impl<'a> Runner<'a> {
         match closing {
             true => self.end_at_run_deadline(index),
             false => self.decide(index),
-        }
-    }
-
-    /// Takes in what a watch noticed; an error is one that waiting does not mend.
-    fn notice(&mut self, seen: Seen) -> Option<ClusterError> {
-        match &seen {
-            Seen::Denied(error) => return Some(error.clone()),
-            Seen::Trouble(error) => {
-                if !std::mem::replace(&mut self.troubled, true) {
-                    tracing::warn!("the watch of Jobs and pods broke, trying again: {error}");
-                }
-                return None;
-            }
-            _ if std::mem::replace(&mut self.troubled, false) => {
-                tracing::info!("the watch of Jobs and pods works again");
-            }
-            _ => {}
-        }
-        let index = match &seen {
-            Seen::Job(job) => self.by_key.get(&job.key).copied(),
-            Seen::JobGone(key) | Seen::Pod(key, _) | Seen::PodGone(key, _) | Seen::Rejected(key, _, _) => {
-                self.by_key.get(key).copied()
-            }
-            Seen::Pull(uid, _) => self.pods.get(uid).copied(),
-            Seen::Trouble(_) | Seen::Denied(_) => None,
-        };
-        match (index, seen) {
-            (None, Seen::Job(job)) => self.on_job_of_other_run(*job),
-            (None, Seen::JobGone(key)) => {
-                self.release_holder(&key);
-                self.earlier.forget(&key);
-            }
-            (None, Seen::Pull(uid, pull)) => self.keep_pull(uid, pull),
-            (None, _) => {}
-            (Some(index), seen) => {
-                if let Seen::Pod(_, facts) = &seen {
-                    self.pods.insert(facts.uid.clone(), index);
-                }
-                self.route(index, seen);
-            }
-        }
-        None
-    }
-
-    /// To the Job's flight, to its result, or kept until it has a flight.
-    fn route(&mut self, index: JobIndex, seen: Seen) {
-        match (self.flights.contains_key(&index), self.results.get_mut(&index), seen) {
-            (true, _, seen) => self.observe(index, seen),
-            (false, Some(result), Seen::Pull(_, pull)) => {
-                if let Some(job) = self.batches.job(index) {
-                    witness::add_pull(result, &job.group.images, &pull);
-                }
-            }
-            (false, Some(_), _) => {}
-            // What is gone before we have created ours was not ours, nor is what was seen of it.
-            (false, None, Seen::JobGone(_)) => drop(self.early.remove(&index)),
-            (false, None, seen) => self.early.entry(index).or_default().push(seen),
-        }
-    }
-
-    fn keep_pull(&mut self, pod: String, pull: PullFacts) {
-        self.early_pulls_count += 1;
-        if self.early_pulls_count > EARLY_PULLS_MAX {
-            self.early_pulls.clear();
-            self.early_pulls_count = 1;
-        }
-        self.early_pulls.entry(pod).or_default().push(pull);
-    }
-
-    fn observe(&mut self, index: JobIndex, seen: Seen) {
-        let Some(flight) = self.flights.get_mut(&index) else { return };
-        match seen {
-            Seen::Pod(_, facts) => {
-                flight.evidence.observe_pod(&facts);
-                for pull in self.early_pulls.remove(&facts.uid).unwrap_or_default() {
-                    flight.evidence.observe_pull(&pull);
-                }
-            }
-            Seen::PodGone(_, uid) => flight.evidence.observe_pod_gone(&uid),
-            Seen::Pull(_, pull) => drop(flight.evidence.observe_pull(&pull)),
-            Seen::Rejected(_, uid, rejection) => flight.on_rejection(uid, rejection),
-            Seen::Job(job) => self.on_job(index, *job),
-            // An adopted Job has two names: its own, and that of the one it stands in for.
-            Seen::JobGone(key) if flight.key == key => flight.is_over(Ending::JobDeleted, Instant::now()),
-            Seen::JobGone(_) | Seen::Trouble(_) | Seen::Denied(_) => {}
-        }
-        self.decide(index);
-    }
-
-    fn on_job(&mut self, index: JobIndex, job: SeenJob) {
-        let Some(planned) = self.batches.job(index) else { return };
-        let references = planned.group.images.iter().map(ToString::to_string);
-        let Some(flight) = self.flights.get_mut(&index).filter(|flight| flight.key == job.key) else {
-            return;
-        };
-        flight.created(Instant::now(), job.deadline_seconds);
-        flight.is_known_as(job.uid);
-        if job.facts.started {
-            flight.is_started(Instant::now());
-        }
-        if let Some(ending) = job.facts.ending() {
-            // Judged by an earlier process of this run, while the pod could still be asked.
-            if !flight.ended && matches!(ending, Ending::Failed { .. }) {
-                flight.judged = job.note.and_then(|note| read_annotation(&note, references));
-            }
-            flight.is_over(ending, Instant::now());
-        }
-    }
-
-    /// Acts on what is known of a Job by now.
-    fn decide(&mut self, index: JobIndex) {
-        let Some(flight) = self.flights.get_mut(&index) else { return };
-        if let Look::Last = flight.look {
-            return;
-        }
-        if let Some((ending, _)) = &flight.over {
-            if flight.judged.is_some() || flight.evidence.has_heard_all() {
-                let ending = ending.clone();
-                self.conclude(index, ending);
-            }
-            return;
-        }
-        if flight.posted && !flight.ended && flight.evidence.decide() == Decision::EndEarly {
-            flight.ended = true;
-            let outcome = flight.evidence.outcome(&Ending::EndedEarly);
-            self.leave_evidence(index, &outcome, true);
         }
     }
 

@@ -9,7 +9,8 @@ use super::super::retry::PATIENCE;
 use super::super::watch::JobKey;
 use super::batch::{Batch, FinishedBatch};
 use super::flight::Flight;
-use super::{Answer, End, FAREWELL, LAST_ANSWERS, Runner, Step, Trouble};
+use super::pass::End;
+use super::{Answer, FAREWELL, LAST_ANSWERS, Runner, Step, Trouble};
 use crate::outcome::{Adopted, Ending, Evidence, JobOutcome, JobResult, Verdict, annotation_text};
 use crate::plan::{JobIndex, PlannedJob};
 

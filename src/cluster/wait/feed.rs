@@ -3,9 +3,10 @@
 use tokio::time::Instant;
 
 use super::super::watch::Seen;
+use super::Runner;
 use super::batch::{Batch, FinishedBatch};
 use super::ending::not_started;
-use super::{End, Runner};
+use super::pass::End;
 use crate::outcome::{Ending, Evidence, Failure, JobResult};
 use crate::plan::{JobIndex, PlannedJob};
 

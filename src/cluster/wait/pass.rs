@@ -1,0 +1,121 @@
+//! One pass: all batches at the start, and an end when they are over, at the deadline, or by a signal.
+
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::super::watch::JobKey;
+use super::super::{Cluster, ClusterError, Watches};
+use super::batch::{Batch, Render};
+use super::{LAST_ANSWERS, Runner, RunnerInputs, Step, Trouble};
+use crate::outcome::JobResult;
+use crate::plan::Plan;
+
+/// Results in the plan's shape: by group, then Job.
+pub type JobResults = Vec<Vec<JobResult>>;
+
+/// What one pass needs.
+#[expect(missing_debug_implementations, reason = "it holds closures")]
+pub struct RunInputs<'a> {
+    pub plan: Plan,
+    /// Nodes with a live Job at the same time, over all groups.
+    pub concurrency: usize,
+    /// When the run ends, done or not.
+    pub deadline: Instant,
+    /// End live Jobs of earlier runs that have other content, instead of waiting for them.
+    pub replace: bool,
+    pub render: Render<'a>,
+    /// Cancelled: create nothing more and report what is known.
+    pub stop: CancellationToken,
+    pub on_step: Box<dyn FnMut(Step<'_>) + 'a>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct RunEnd {
+    pub plan: Plan,
+    /// One for every planned Job.
+    pub results: JobResults,
+    /// Jobs that the API server has of us, adopted ones included.
+    pub created: usize,
+    /// Jobs of ours that are over.
+    pub finished: Vec<JobKey>,
+    /// Why the run could not go on.
+    pub error: Option<ClusterError>,
+}
+
+impl Cluster {
+    /// Runs the whole plan.
+    pub async fn apply_and_wait<'a>(&'a self, mut watches: Watches, inputs: RunInputs<'a>) -> RunEnd {
+        let RunInputs { plan, concurrency, deadline, replace, render, stop, on_step } = inputs;
+        let Plan { identity, run_deadline_seconds, groups } = plan;
+        let mut runner = Runner::new(self, RunnerInputs { concurrency, replace, stop, on_step });
+        for planned in groups {
+            runner.add(Batch::new(planned, render.clone(), None));
+        }
+        runner.take_in(watches.take_listed());
+        let end = runner.follow(&mut watches, deadline).await;
+        if let End::Deadline = end {
+            runner.end_live_jobs();
+        }
+        let (late, answers) = tokio::join!(runner.settle_answers(&end, deadline), self.answers_at(&end));
+        let error = match end {
+            End::Fatal(error) => Some(error),
+            End::Done if late.is_some() => late,
+            End::Deadline if !answers || !runner.answers.is_empty() => {
+                let cause = format!("no answer within {} s at the run's deadline", LAST_ANSWERS.as_secs());
+                Some(ClusterError::Unreachable { server: self.server.clone(), cause })
+            }
+            End::Done | End::Stopped | End::Deadline => None,
+        };
+        let (created, finished) = (runner.created, std::mem::take(&mut runner.finished));
+        let (groups, results) = runner.into_batches().into_iter().map(|b| (b.planned, b.results)).unzip();
+        let plan = Plan { identity, run_deadline_seconds, groups };
+        RunEnd { plan, results, created, finished, error }
+    }
+}
+
+impl Cluster {
+    /// At a run's deadline: whether the API server answers at all. Where nothing had to be ended, nothing
+    /// else tells a cluster that is slow from one that is gone.
+    async fn answers_at(&self, end: &End) -> bool {
+        match end {
+            End::Deadline => {
+                matches!(timeout(LAST_ANSWERS, self.client.apiserver_version()).await, Ok(Ok(_)))
+            }
+            End::Done | End::Stopped | End::Fatal(_) => true,
+        }
+    }
+}
+
+/// Why the loop ended.
+pub enum End {
+    Done,
+    Stopped,
+    Deadline,
+    /// All Jobs would meet this error.
+    Fatal(ClusterError),
+}
+
+impl Runner<'_> {
+    /// The loop of one pass.
+    pub(super) async fn follow(&mut self, watches: &mut Watches, deadline: Instant) -> End {
+        let stop = self.inputs.stop.clone();
+        loop {
+            self.start_what_may_start();
+            // One pass keeps its batches to the end, for the report.
+            self.over.clear();
+            if self.is_idle() {
+                return End::Done;
+            }
+            let fatal = tokio::select! {
+                biased;
+                () = stop.cancelled() => return End::Stopped,
+                () = sleep_until(deadline) => return End::Deadline,
+                fatal = self.turn(watches) => fatal,
+            };
+            if let Some(Trouble { error, .. }) = fatal {
+                return End::Fatal(error);
+            }
+        }
+    }
+}

@@ -25,6 +25,7 @@ mod locate;
 mod name;
 pub mod problem;
 pub mod provenance;
+mod redact;
 pub mod schedule;
 pub mod schema;
 mod selector;

@@ -7,7 +7,7 @@ CLUSTER ?=
 BENCH_NODES := $(if $(filter file,$(origin NODES)),NODES=,NODES=$(NODES))
 CLUSTER_DIR := target/cluster$(if $(CLUSTER),/$(CLUSTER))
 
-.PHONY: help demo test lint image bench bench-scale cluster-up cluster-down clean-cache
+.PHONY: help demo test lint image bench bench-check bench-scale cluster-up cluster-down clean-cache
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
@@ -25,6 +25,9 @@ image: ## build the container image as an OCI archive: target/image/quayctl-cont
 
 bench: ## measure against kubectl on a real control plane, about 9 minutes: NODES=200
 	@$(BENCH_NODES) tests/bench.sh
+
+bench-check: ## measure what needs no cluster: check and render
+	@tests/bench_check.sh
 
 bench-scale: ## measure with 1,000 and 5,000 nodes of 20 images: NODES=1000,5000
 	@$(BENCH_NODES) tests/bench.sh scale

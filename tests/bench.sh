@@ -5,16 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 tests/prerequisites.sh rust go
 bed=$(tests/cluster/build.sh)
-# What is shipped, where it can be built.
-if tests/prerequisites.sh image 2>/dev/null; then
-    binary=$(tests/static.sh)/quayctl-controller
-else
-    binary=$(tests/binary.sh)
-fi
+binary=$(tests/shipped_binary.sh)
 
 case "${1:-}" in
 "")
     called="make bench${NODES:+ NODES=$NODES}"
+    tests/bench_check.sh
     flags=(--nodes "${NODES:-200}" --images 3 --rounds 3 --modes stock,open)
     ;;
 scale)

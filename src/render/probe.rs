@@ -95,10 +95,7 @@ impl<'r> Prober<'r> {
             self.renderer.probe_hostile(job, &mut probe);
             probe == Probe::default()
         };
-        let context = context::context(job, &carrier_image);
-        let Some(written) = self.forms.job(self.renderer, job, context, is_safe) else { return false };
-        let manifest = Manifest::new(job, written, carrier_image);
-        manifest.warnings.is_empty() && manifest.image_containers.iter().all(|shown| !shown.is_empty())
+        self.forms.is_fine(self.renderer, job, carrier_image, is_safe)
     }
 
     /// The Job of `group` for the invented node.

@@ -26,8 +26,8 @@ image: ## build the container image as an OCI archive: target/image/quayctl-cont
 bench: ## measure against kubectl on a real control plane, about 9 minutes: NODES=200
 	@$(BENCH_NODES) tests/bench.sh
 
-bench-check: ## measure check and render, which need no cluster, a minute
-	@tests/bench.sh check
+bench-check: ## measure what needs no cluster: check and render
+	@tests/bench_check.sh
 
 bench-scale: ## measure with 1,000 and 5,000 nodes of 20 images: NODES=1000,5000
 	@$(BENCH_NODES) tests/bench.sh scale

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 pub use context::DEFAULT_CARRIER_IMAGE;
 pub use error::{FieldProblem, RenderError, TemplateError};
-pub use probe::Probe;
+pub use probe::{Probe, Prober};
 
 use crate::config::{TemplateName, Templates};
 use crate::plan::{PlannedJob, TemplateChoice};
@@ -31,6 +31,7 @@ mod escape;
 mod evidence;
 mod faults;
 mod field_place;
+mod form;
 pub mod label;
 mod lint;
 mod overlay;
@@ -136,11 +137,19 @@ impl Renderer {
         }
     }
 
+    /// Whether what `template` renders may depend on what a text says, and not only on what is there.
+    fn depends_on_texts(&self, template: &str) -> bool {
+        let depends = |name: &str| self.compiled.get(name).is_some_and(|compiled| compiled.depends_on_texts);
+        // Any of the user's may be a partial of any other.
+        let is_users = |name: &&String| !name.starts_with("built-in ");
+        depends(template) || self.compiled.keys().filter(is_users).any(|name| depends(name))
+    }
+
     /// The Job that `job` plans.
     pub fn render(&self, job: &PlannedJob) -> Result<Manifest, RenderError> {
         let carrier_image = context::carrier_image(job)?;
         let written = self.written(job, &carrier_image)?;
-        Ok(Manifest::new(job, &written.job, carrier_image))
+        Ok(Manifest::new(job, written.job.clone(), carrier_image))
     }
 
     /// The Job as its template writes it.
@@ -182,8 +191,8 @@ impl Renderer {
 }
 
 impl Manifest {
-    fn new(job: &PlannedJob, written: &Value, carrier_image: String) -> Manifest {
-        let mut body = written.clone();
+    /// Of a Job as its template wrote it.
+    fn new(job: &PlannedJob, mut body: Value, carrier_image: String) -> Manifest {
         let warnings = overlay::overlay(&mut body, job);
         let references: Vec<String> = job.group.images.iter().map(ToString::to_string).collect();
         Manifest {

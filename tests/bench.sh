@@ -1,26 +1,17 @@
 #!/usr/bin/env bash
 # Measures the controller against kubectl on control planes that are started here and ended again.
-# Usage: bench.sh [check|scale|serve]; NODES=… replaces the numbers of nodes. docs/benchmarks.md
+# Usage: bench.sh [scale|serve]; NODES=… replaces the numbers of nodes. docs/benchmarks.md
 # explains them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tests/prerequisites.sh rust go python
+tests/prerequisites.sh rust go
 bed=$(tests/cluster/build.sh)
-# What is shipped, where it can be built.
-if tests/prerequisites.sh image 2>/dev/null; then
-    binary=$(tests/static.sh)/quayctl-controller
-else
-    binary=$(tests/binary.sh)
-fi
+binary=$(tests/shipped_binary.sh)
 
 case "${1:-}" in
-check)
-    exec python3 tests/bench_check.py "$binary"
-    ;;
 "")
-    python3 tests/bench_check.py "$binary"
-    echo
     called="make bench${NODES:+ NODES=$NODES}"
+    tests/bench_check.sh
     flags=(--nodes "${NODES:-200}" --images 3 --rounds 3 --modes stock,open)
     ;;
 scale)
@@ -28,12 +19,13 @@ scale)
     flags=(--nodes "${NODES:-1000,5000}" --images 20 --rounds 1 --modes open --realistic --only ours --timeout 20m)
     ;;
 serve)
+    tests/prerequisites.sh python
     out=target/bench/$(date -u +%Y-%m-%dT%H%M%SZ)
     mkdir -p "$out"
     exec python3 tests/bench_serve.py "$bed" "$binary" --nodes "${NODES:-1000}" --out "$out/serve.json"
     ;;
 *)
-    echo "usage: bench.sh [check|scale|serve]" >&2
+    echo "usage: bench.sh [scale|serve]" >&2
     exit 2
     ;;
 esac

@@ -9,7 +9,7 @@ use crate::config::provenance::Provenance;
 use crate::config::{Group, TemplateName, Templates};
 use crate::outcome::{Failure, Reason};
 use crate::plan::PlannedJob;
-use crate::render::{FieldProblem, Manifest, Probe, RenderError, Renderer, TemplateError};
+use crate::render::{FieldProblem, Manifest, Probe, Prober, RenderError, Renderer, TemplateError};
 
 /// What trying showed.
 pub struct Tried {
@@ -53,12 +53,13 @@ pub fn try_templates(material: Material<'_>) -> Tried {
 
     let touched = |group: &Group| matches!(group.template, TemplateName::User(_)) || !group.values.is_empty();
     let indexes = provenance.group_indexes();
+    let mut prober = Prober::new(&renderer);
     // Groups of one template have most of its problems in common.
     let mut told = BTreeSet::new();
     for group in groups.iter().filter(|group| touched(group) && renderer.has(&group.template)) {
         let index = indexes.get(group.name.as_str()).copied().unwrap_or_default();
         let used = Used { material, group, index };
-        let Probe { errors: wrong, warnings: doubtful, ambiguous } = renderer.probe(group);
+        let Probe { errors: wrong, warnings: doubtful, ambiguous } = prober.probe(group);
         for error in &wrong {
             errors.extend(used.problems(error, &mut told));
         }

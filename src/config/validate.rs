@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use figment::value::{Dict, Value};
 use serde_json::json;
 
-use super::file::{Findings, Path, Step, Table, described, integer};
+use super::file::{Findings, Path, Step, Table, closest, described, integer};
 use super::problem::Severity;
 use super::serving::ServeSettings;
 use super::settings::Settings;
@@ -15,6 +15,9 @@ use super::{Config, Group, ImageRef, PullPolicy, Templates, name, sha256_hex};
 
 /// Enough for every workload of a platform team; more belong into a second group.
 const IMAGES_MAX: usize = 100;
+/// What a misspelt key may be meant for.
+const TOP_LEVEL: [&str; 7] =
+    ["concurrency", "defaults", "groups", "instance", "namespace", "run_deadline", "templates"];
 const DEFAULT_CONCURRENCY: usize = 20;
 const DEFAULT_DEADLINE_SECONDS: u32 = 300;
 const DEFAULT_KEEP_JOBS_SECONDS: u32 = 3600;
@@ -339,12 +342,11 @@ fn images(table: &mut Table<'_>, findings: &mut Findings) -> Vec<ImageRef> {
     images
 }
 
-/// The names of all `[templates]`, those that are wrong too.
+/// The names of all `[templates]`, those that are wrong too, and those below a misspelt `[template]`.
 pub fn templates_in(tree: &Dict) -> impl Iterator<Item = &str> {
-    tree.get("templates")
-        .and_then(Value::as_dict)
-        .into_iter()
-        .flat_map(|dict| dict.keys().map(String::as_str))
+    let is_meant = |key: &str| closest(key, TOP_LEVEL.into_iter()) == Some("templates");
+    let tables = tree.iter().filter(move |(key, _)| is_meant(key)).filter_map(|(_, value)| value.as_dict());
+    tables.flat_map(|dict| dict.keys().map(String::as_str))
 }
 
 /// `text` as a DNS-1123 label.

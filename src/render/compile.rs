@@ -19,6 +19,10 @@ use crate::config::closest;
 /// a template that people read has fewer than ten; fifty fit a thread's stack many times.
 const NESTING_MAX: usize = 50;
 
+/// Helpers that do the same whatever a text says, as long as there is one.
+const BLIND: [&str; 12] =
+    ["q", "toYaml", "indent", "default", "lookup", "if", "unless", "each", "with", "and", "or", "not"];
+
 /// Line and column, from 1, the column in characters.
 type Place = (usize, usize);
 
@@ -35,6 +39,8 @@ pub(super) struct Compiled {
     pub printed: Vec<(String, Place)>,
     /// It reads a table by a key that is not written out.
     pub computed_lookup: bool,
+    /// It compares, counts or looks up by what a text says.
+    pub depends_on_texts: bool,
 }
 
 /// What was seen in the texts of all templates.
@@ -72,12 +78,22 @@ pub(super) fn compile(name: &str, text: &str, noted: &mut Noted) -> Option<Compi
     };
     let mut walk = Walk::new(name);
     walk.template(&mut template);
-    let Walk { includes, node_labels, printed, computed_lookup, warnings, errors, name: _, place: _ } = walk;
+    let Walk {
+        name: _,
+        place: _,
+        includes,
+        node_labels,
+        printed,
+        computed_lookup,
+        depends_on_texts,
+        warnings,
+        errors,
+    } = walk;
     let is_right = errors.is_empty();
     noted.includes.insert(name.to_owned(), includes);
     noted.errors.extend(errors);
     noted.warnings.extend(warnings);
-    is_right.then_some(Compiled { template, node_labels, printed, computed_lookup })
+    is_right.then_some(Compiled { template, node_labels, printed, computed_lookup, depends_on_texts })
 }
 
 /// The parser lists every rule of its grammar that would fit; where that is all of them, nothing is
@@ -164,6 +180,7 @@ struct Walk<'a> {
     node_labels: BTreeSet<String>,
     printed: Vec<(String, Place)>,
     computed_lookup: bool,
+    depends_on_texts: bool,
     warnings: Vec<TemplateError>,
     errors: Vec<TemplateError>,
 }
@@ -177,6 +194,7 @@ impl<'a> Walk<'a> {
             node_labels: BTreeSet::new(),
             printed: Vec::new(),
             computed_lookup: false,
+            depends_on_texts: false,
             warnings: Vec::new(),
             errors: Vec::new(),
         }
@@ -263,13 +281,17 @@ impl<'a> Walk<'a> {
             }
             None => self.fail("a helper's name must be written out".into()),
         }
+        self.depends_on_texts |= name.as_name().is_none_or(|helper| !BLIND.contains(&helper));
         match (name.as_name(), params) {
             (Some("lookup"), [table, Parameter::Literal(key)]) => {
                 if let (Some(&"labels"), Some(label)) = (names_of(table).last(), key.as_str()) {
                     self.node_labels.insert(label.to_owned());
                 }
             }
-            (Some("lookup"), _) => self.computed_lookup = true,
+            (Some("lookup"), _) => {
+                self.computed_lookup = true;
+                self.depends_on_texts = true;
+            }
             _ => {}
         }
         params.iter().chain(hash).for_each(|param| self.parameter(param));

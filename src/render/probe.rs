@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::config::{Group, TemplateName};
 use crate::plan::{Node, PlannedJob, RunId, RunIdentity, TemplateChoice};
 
+use super::form::Forms;
 use super::{
     FieldProblem, Manifest, RenderError, Renderer, TemplateError, context, parse, registered_name, yaml_1_1,
 };
@@ -35,9 +36,34 @@ pub struct Probe {
     pub ambiguous: Vec<FieldProblem>,
 }
 
-impl Renderer {
+/// Tries groups one after another.
+#[derive(Debug)]
+pub struct Prober<'r> {
+    renderer: &'r Renderer,
+    /// An invented node that has every label any template names.
+    node: Arc<Node>,
+    forms: Forms,
+}
+
+impl<'r> Prober<'r> {
+    pub fn new(renderer: &'r Renderer) -> Prober<'r> {
+        let labels = renderer.compiled.values().flat_map(|compiled| &compiled.node_labels);
+        let node = Node {
+            name: "probe".into(),
+            uid: "00000000-0000-0000-0000-000000000000".into(),
+            labels: labels.map(|label| (label.clone(), "probe".into())).collect(),
+            ready: true,
+            os: "linux".into(),
+            arch: "amd64".into(),
+            kubelet_version: "v1.37.0".into(),
+            container_runtime: "containerd://2.2.0".into(),
+            ..Node::default()
+        };
+        Prober { renderer, node: Arc::new(node), forms: Forms::default() }
+    }
+
     /// Tries the template of `group`; for `auto` each that a node may get.
-    pub fn probe(&self, group: &Group) -> Probe {
+    pub fn probe(&mut self, group: &Group) -> Probe {
         let mut probe = Probe::default();
         let choices = match (&group.template, &group.carrier_image) {
             (TemplateName::ImageVolume, _) | (TemplateName::Auto, None) => {
@@ -50,15 +76,60 @@ impl Renderer {
             }
             (TemplateName::User(name), _) => vec![TemplateChoice::User(name.clone())],
         };
+        let group = Arc::new(group.clone());
         for choice in choices {
-            let job = self.probe_job(group, choice);
-            self.probe_plain(&job, &mut probe);
-            // The built-in ones are tried in our tests, with values worse than any group's.
-            if probe.errors.is_empty() && matches!(job.template, TemplateChoice::User(_)) {
-                self.probe_hostile(&job, &mut probe);
+            let job = self.job(&group, choice);
+            if !self.is_fine(&job) {
+                self.renderer.probe_job(&job, &mut probe);
             }
         }
         probe
+    }
+
+    /// Whether nothing can be found by rendering `job`: another of the same form was rendered, and what
+    /// depends on the texts is fine as well.
+    fn is_fine(&mut self, job: &PlannedJob) -> bool {
+        let Ok(carrier_image) = context::carrier_image(job) else { return false };
+        let is_safe = || {
+            let mut probe = Probe::default();
+            self.renderer.probe_hostile(job, &mut probe);
+            probe == Probe::default()
+        };
+        self.forms.is_fine(self.renderer, job, carrier_image, is_safe)
+    }
+
+    /// The Job of `group` for the invented node.
+    pub(super) fn job(&self, group: &Arc<Group>, template: TemplateChoice) -> PlannedJob {
+        let namespace = group.namespace.as_deref().unwrap_or("default").to_owned();
+        PlannedJob {
+            group: Arc::clone(group),
+            node: Arc::clone(&self.node),
+            template,
+            name: "probe".into(),
+            namespace: namespace.clone(),
+            content: "0".repeat(64).into(),
+            identity: Arc::new(RunIdentity {
+                instance: "default".into(),
+                run_id: RunId::render(),
+                namespace,
+            }),
+        }
+    }
+}
+
+impl Renderer {
+    /// Tries the templates of one group.
+    pub fn probe(&self, group: &Group) -> Probe {
+        Prober::new(self).probe(group)
+    }
+
+    /// Tries one template by rendering it.
+    pub(super) fn probe_job(&self, job: &PlannedJob, probe: &mut Probe) {
+        self.probe_plain(job, probe);
+        // The built-in ones are tried in our tests, with values worse than any group's.
+        if probe.errors.is_empty() && matches!(job.template, TemplateChoice::User(_)) {
+            self.probe_hostile(job, probe);
+        }
     }
 
     fn probe_plain(&self, job: &PlannedJob, probe: &mut Probe) {
@@ -72,7 +143,7 @@ impl Renderer {
             Err(error) => return probe.errors.push(error),
         };
         probe.ambiguous.extend(yaml_1_1::ambiguous(&written.text));
-        let manifest = Manifest::new(job, &written.job, carrier_image);
+        let manifest = Manifest::new(job, written.job.clone(), carrier_image);
         probe.warnings.extend(manifest.warnings);
         let shown = job.group.images.iter().zip(manifest.image_containers);
         for (image, _) in shown.filter(|(_, containers)| containers.is_empty()) {
@@ -147,35 +218,6 @@ impl Renderer {
         let found = exact.or_else(|| printed.iter().find(|(path, _)| last(path) == last(variable)));
         found.map(|(_, place)| *place)
     }
-
-    /// A Job for an invented node that has every label any template names.
-    fn probe_job(&self, group: &Group, template: TemplateChoice) -> PlannedJob {
-        let labels = self.compiled.values().flat_map(|compiled| &compiled.node_labels);
-        let namespace = group.namespace.as_deref().unwrap_or("default").to_owned();
-        PlannedJob {
-            group: Arc::new(group.clone()),
-            node: Arc::new(Node {
-                name: "probe".into(),
-                uid: "00000000-0000-0000-0000-000000000000".into(),
-                labels: labels.map(|label| (label.clone(), "probe".into())).collect(),
-                ready: true,
-                os: "linux".into(),
-                arch: "amd64".into(),
-                kubelet_version: "v1.37.0".into(),
-                container_runtime: "containerd://2.2.0".into(),
-                ..Node::default()
-            }),
-            template,
-            name: "probe".into(),
-            namespace: namespace.clone(),
-            content: "0".repeat(64).into(),
-            identity: Arc::new(RunIdentity {
-                instance: "default".into(),
-                run_id: RunId::render(),
-                namespace,
-            }),
-        }
-    }
 }
 
 /// What became of a hostile value.
@@ -246,7 +288,7 @@ fn variables(context: &Value) -> Vec<String> {
 }
 
 /// Calls `visit` with name and text of each string in a context, in a fixed order.
-fn each_text(value: &mut Value, name: &str, visit: &mut dyn FnMut(&str, &mut String)) {
+pub(super) fn each_text(value: &mut Value, name: &str, visit: &mut dyn FnMut(&str, &mut String)) {
     match value {
         // One of two words, both harmless.
         Value::String(_) if name == "pull_policy" => {}
@@ -270,7 +312,7 @@ fn each_text(value: &mut Value, name: &str, visit: &mut dyn FnMut(&str, &mut Str
 }
 
 /// Calls `visit` with each string in a document, keys too.
-fn each_string(value: &mut Value, visit: &mut dyn FnMut(&mut String)) {
+pub(super) fn each_string(value: &mut Value, visit: &mut dyn FnMut(&mut String)) {
     match value {
         Value::String(text) => visit(text),
         Value::Array(items) => items.iter_mut().for_each(|item| each_string(item, visit)),

@@ -730,6 +730,119 @@ mod probes {
         insta::assert_snapshot!(probe.warnings.join("\n"), @"no container of the pod shows the state of `b`, so it is reported as unknown; give one this `image`, or mount a volume with this `image.reference`");
     }
 
+    /// What the groups of one template are said to be one after another is what each is by itself.
+    #[test]
+    fn nothing_is_missed_of_groups_that_look_alike() {
+        let shown = "{{#each images}}\n        - name: image-{{index}}\n          image: \"{{reference}}\"\n{{/each}}";
+        let user = |pod: &str| {
+            let container = "        - { name: a, image: \"{{images.[0].reference}}\" }";
+            (TemplateChoice::User("mine".into()), with_pod(pod).replace(container, shown))
+        };
+        let with_metadata = |metadata: &str| {
+            let (choice, text) = user("");
+            (choice, text.replace("kind: Job\n", &format!("kind: Job\nmetadata: {metadata}\n")))
+        };
+        let built_in = || (TemplateChoice::ImageVolume, String::new());
+        let cases = [
+            // Text where a number must be, too large a number, and what is there for one of them only.
+            (
+                built_in(),
+                vec![
+                    json!({"run_as_user": 1}),
+                    json!({"run_as_user": "1"}),
+                    json!({"run_as_user": "a"}),
+                    json!({"run_as_user": true}),
+                ],
+            ),
+            (
+                built_in(),
+                vec![
+                    json!({"pod_labels": {"quayctl-controller/run": "render"}}),
+                    json!({"pod_labels": {"quayctl-controller/run": "r2"}}),
+                ],
+            ),
+            (
+                built_in(),
+                vec![
+                    json!({"priority_class": "low"}),
+                    json!({"priority_class": ""}),
+                    json!({"priority_class": ["low"]}),
+                ],
+            ),
+            (
+                user("      priority: {{values.n}}\n"),
+                vec![json!({"n": 1}), json!({"n": 9_999_999_999_i64}), json!({"n": 1.5}), json!({"m": 1})],
+            ),
+            // Keys, and fields that are ours.
+            (
+                user("      \"{{values.key}}\": x\n"),
+                vec![json!({"key": "hostname"}), json!({"key": "hostnaem"}), json!({"key": "subdomain"})],
+            ),
+            (
+                with_metadata("{ namespace: \"{{values.ns}}\" }"),
+                vec![json!({"ns": "image-pulls"}), json!({"ns": "default"}), json!({"ns": "other"})],
+            ),
+            // Times have a form of their own.
+            (
+                with_metadata("{ creationTimestamp: \"{{values.at}}\" }"),
+                vec![json!({"at": "2026-11-25T00:00:00Z"}), json!({"at": "today"})],
+            ),
+            // The course depends on what a text says.
+            (
+                user("{{#if (eq values.a \"x\")}}      wrong: 1\n{{/if}}"),
+                vec![json!({"a": "y"}), json!({"a": "x"}), json!({"a": "z"})],
+            ),
+            (
+                user("{{#if (gt (len values.a) 2)}}      wrong: 1\n{{/if}}"),
+                vec![json!({"a": "y"}), json!({"a": "yyy"})],
+            ),
+            (
+                user("{{#if values.a}}      wrong: 1\n{{/if}}"),
+                vec![json!({"a": ""}), json!({"a": "x"}), json!({"a": 0})],
+            ),
+            (
+                user("      hostname: {{q (lookup values values.a)}}\n"),
+                vec![json!({"a": "b", "b": "x"}), json!({"a": "c", "b": "x"})],
+            ),
+            // Not safe, and read otherwise by others.
+            (
+                user("      hostname: {{values.a}}\n"),
+                vec![json!({"a": "x"}), json!({"a": "yes"}), json!({"a": "5"})],
+            ),
+            (user("      hostname: off\n"), vec![json!({"a": "x"}), json!({"a": "y"})]),
+        ];
+        let mut found = 0;
+        for ((choice, text), values) in cases {
+            let renderer = renderer(&[("mine", &text)]);
+            let mut prober = Prober::new(&renderer);
+            for (round, values) in values.iter().cycle().take(2 * values.len()).enumerate() {
+                let mut group = group(&["quay.io/a/b:1", "nginx"], TemplateName::ImageVolume);
+                if let TemplateChoice::User(name) = &choice {
+                    group.template = TemplateName::User(name.clone());
+                }
+                group.name = format!("g-{round}");
+                group.values = serde_json::from_value(values.clone()).unwrap();
+                let mut alone = Probe::default();
+                renderer.probe_job(&prober.job(&Arc::new(group.clone()), choice.clone()), &mut alone);
+                assert_eq!(prober.probe(&group), alone, "{text}{values}");
+                found += usize::from(alone != Probe::default());
+            }
+        }
+        assert_eq!(found, 2 * 22);
+    }
+
+    #[test]
+    fn an_image_that_only_one_group_hides_is_found() {
+        let renderer =
+            renderer(&[("mine", &with_pod("").replace("{{images.[0].reference}}", "{{values.a}}"))]);
+        let mut prober = Prober::new(&renderer);
+        for (image, is_shown) in [("nginx", true), ("redis", false), ("nginx", true)] {
+            let mut group = mine(&["nginx"]);
+            group.values = [("a".into(), json!(image))].into();
+            assert_eq!(prober.probe(&group).warnings.is_empty(), is_shown);
+        }
+    }
+
     #[test]
     fn built_in_templates_are_tried_as_auto_may_choose_them() {
         let mut group = group(&["nginx"], TemplateName::Auto);

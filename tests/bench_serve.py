@@ -197,7 +197,9 @@ def main():
         if serve and serve.poll() is None:
             serve.kill()
             serve.wait()
-        subprocess.run([f"{args.bed}/bed", "down", "--dir", bed], check=False, stdout=subprocess.DEVNULL)
+        # A large cluster that is busy may take longer to end than one call waits.
+        down = [f"{args.bed}/bed", "down", "--dir", bed]
+        any(subprocess.run(down, check=False, stdout=subprocess.DEVNULL).returncode == 0 for _ in range(5))
         shutil.rmtree(folder, ignore_errors=True)
     width = max(map(len, measured))
     for name, value in measured.items():

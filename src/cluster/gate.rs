@@ -66,10 +66,7 @@ impl Cluster {
         if let Some(content) = content16.filter(|content| node.labels.get(key).is_none_or(|v| v != content)) {
             self.patch_label(&node.name, &node.uid, key, Some(content)).await?;
         }
-        let has_it = |taint: &&RemovedTaint| {
-            node.taints.iter().any(|found| found.key == taint.key && found.effect == taint.effect)
-        };
-        match taint.filter(has_it) {
+        match taint.filter(|taint| node.has_taint(taint)) {
             Some(taint) => self.remove_taint(node, taint).await,
             None => Ok(()),
         }

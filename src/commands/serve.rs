@@ -24,7 +24,6 @@ use crate::render::Renderer;
 use crate::telemetry::{Health, Metrics, serve_endpoints};
 
 use lead::{Ended, Lead};
-use reload::Candidate;
 
 mod gate;
 mod lead;
@@ -164,9 +163,9 @@ impl<'a> Station<'a> {
                 () = self.signals.stop.cancelled() => return None,
                 _ = election.changed() => {}
                 _ = self.hangup.recv() => self.config_watch.look_now(),
-                changed = self.config_watch.changed() => match Candidate::new(changed, &active, self.global) {
+                changed = self.config_watch.changed() => match Active::tried(changed, &active, self.global) {
                     Ok(candidate) => {
-                        active = candidate.active;
+                        active = candidate;
                         self.is_current(&active);
                     }
                     Err(error) => self.is_stale(&error),

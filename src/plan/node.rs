@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::config::TaintEffect;
+use crate::config::{RemovedTaint, TaintEffect};
 
 mod list;
 mod wire;
@@ -52,6 +52,11 @@ pub struct Taint {
 }
 
 impl Node {
+    /// Whether the node has the taint, whatever its value.
+    pub fn has_taint(&self, taint: &RemovedTaint) -> bool {
+        self.taints.iter().any(|found| found.key == taint.key && found.effect == taint.effect)
+    }
+
     /// Whether pods of this node can have `volumes[].image`: the kubelet's feature gate is on by
     /// default since 1.35 (KEP-4639), and the runtime mounts them since containerd 2.1 or
     /// CRI-O 1.31. Versions that cannot be read count as too old: `helper` works everywhere.

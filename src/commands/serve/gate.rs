@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::Active;
 use super::lead::{Lead, Served};
 use crate::cluster::{Cluster, GateError};
-use crate::config::{Group, RemovedTaint};
+use crate::config::Group;
 use crate::plan::{KnownNode, Node};
 
 /// Nodes become ready one by one; where many do at once, these many patches are under way.
@@ -124,23 +124,19 @@ impl Lead<'_> {
 
     /// Whether `node` does not show yet that `group`'s images are on it, and is to.
     pub fn waits_at_the_gate(&self, group: &Group, node: &Node) -> bool {
-        let is_it = |removed: &RemovedTaint| {
-            node.taints.iter().any(|taint| taint.key == removed.key && taint.effect == removed.effect)
-        };
         let shows = || {
             let content = crate::plan::content_of(&self.active.loaded.config, group);
             node.labels.get(&label_key(&group.name)).is_some_and(|label| content.get(..16) == Some(label))
         };
-        group.remove_taint.as_ref().is_some_and(is_it) || (group.ready_label && !shows())
+        group.remove_taint.as_ref().is_some_and(|taint| node.has_taint(taint))
+            || (group.ready_label && !shows())
     }
 
     /// A node that was labelled before its taint could be removed.
     pub fn finish_gates_of(&mut self, name: &str) {
         let Some(node) = self.nodes.get(name).map(|node| node.whole().clone()) else { return };
         for group in self.groups.iter().filter(|group| group.ready_label) {
-            let tainted = group.remove_taint.as_ref().is_some_and(|removed| {
-                node.taints.iter().any(|taint| taint.key == removed.key && taint.effect == removed.effect)
-            });
+            let tainted = group.remove_taint.as_ref().is_some_and(|taint| node.has_taint(taint));
             let Some(label) = node.labels.get(&label_key(&group.name)).filter(|_| tainted) else { continue };
             let content: Arc<str> = crate::plan::content_of(&self.active.loaded.config, group).into();
             if content.get(..16) == Some(label) {

@@ -12,21 +12,16 @@ use crate::config::Config;
 use crate::config::load::{LoadError, Loaded};
 use crate::telemetry::use_color;
 
-/// A config that was read, checked and tried.
-pub struct Candidate {
-    pub active: Active,
-}
-
 /// A candidate, and the watches of the namespaces that it adds.
 pub type Opened = (Active, Result<Watches, ClusterError>);
 
-impl Candidate {
-    /// `Err` says for people why it cannot be used.
-    pub fn new(
+impl Active {
+    /// A config that was read, checked and tried. `Err` says for people why it cannot be used.
+    pub fn tried(
         changed: Result<Loaded, LoadError>,
         before: &Active,
         global: &GlobalArgs,
-    ) -> Result<Candidate, String> {
+    ) -> Result<Active, String> {
         let loaded = told_in_full(changed)
             .map_err(|error| error.shown(use_color(global.color, &std::io::stderr())))?;
         for warning in &loaded.warnings {
@@ -40,7 +35,7 @@ impl Candidate {
                  serving; restart the process"
             ));
         }
-        Ok(Candidate { active: Active { loaded: Arc::new(loaded), renderer: Arc::new(renderer) } })
+        Ok(Active { loaded: Arc::new(loaded), renderer: Arc::new(renderer) })
     }
 }
 
@@ -56,8 +51,8 @@ impl<'a> Lead<'a> {
     pub fn on_config(&mut self, changed: Result<Loaded, LoadError>, station: &mut Station<'_>) {
         // Whatever was on its way is older.
         (self.opening, self.shut, self.shut_text) = (None, None, None);
-        let candidate = match Candidate::new(changed, &self.active, station.global) {
-            Ok(candidate) => candidate.active,
+        let candidate = match Active::tried(changed, &self.active, station.global) {
+            Ok(candidate) => candidate,
             Err(error) => return station.is_stale(&error),
         };
         self.consider(candidate, station);

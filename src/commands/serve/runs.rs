@@ -121,7 +121,7 @@ impl Lead<'_> {
         }
         let throttled = self.cluster.throttled().saturating_sub(run.throttled);
         let (group, id, is_run) = (run.group.clone(), run.identity.run_id.as_str().to_owned(), run.is_run);
-        let (report, text) = report_of(run, finished, now, throttled, None);
+        let (report, text) = report_of(run, finished, now, throttled, false);
         match is_run {
             true => station.metrics.run_finished(&group, &report),
             false => station.metrics.nodes_finished(&group, &report),
@@ -142,7 +142,7 @@ impl Lead<'_> {
         for batch in left {
             let Some(run) = under_way.remove(&batch.number) else { continue };
             let throttled = cluster.throttled().saturating_sub(run.throttled);
-            report_of(run, batch, now(), throttled, Some(()));
+            report_of(run, batch, now(), throttled, true);
         }
     }
 }
@@ -153,7 +153,7 @@ fn report_of(
     finished: FinishedBatch,
     now: Timestamp,
     throttled: u64,
-    left: Option<()>,
+    is_left: bool,
 ) -> (RunReport, String) {
     let UnderWay { group, identity, config_hash, started_at, is_run, .. } = run;
     let FinishedBatch { planned, results, .. } = finished;
@@ -177,14 +177,14 @@ fn report_of(
         counts.succeeded, counts.failed, counts.skipped
     );
     let id = &report.run_id;
-    match left {
+    match is_left {
         // What was still out is no failure: the next process goes on with it.
-        Some(()) => tracing::info!(
+        true => tracing::info!(
             "{what} {id} of group {group:?} is left under way: {} nodes succeeded, {out} not begun; the next process \
              continues it",
             counts.succeeded
         ),
-        None => {
+        false => {
             tracing::info!("{what} {id} of group {group:?} is over: {text}");
             for (group, node) in report.groups.iter().flat_map(|g| iter::repeat(&g.name).zip(&g.nodes)) {
                 if let (NodeVerdict::Failed, Some(reason)) = (node.verdict, node.reason) {

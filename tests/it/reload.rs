@@ -60,9 +60,10 @@ fn a_bad_config_keeps_the_last_good_one_and_everybody_can_see_it() {
 
     swap(&mount, &group("g", "2", "node_selector = \"zone in (\"\ndeadlin = \"5m\""));
     serving.wait_for("the changed config is not used, the last good one stays in force");
-    // The whole diagnostics, once.
-    for text in ["quayctl.toml:4:", "quayctl.toml:5:", "did you mean `deadline`?"] {
-        assert_eq!(serving.count(text), 1, "{text}: {}", serving.log());
+    // The whole diagnostics: its lines come one after another.
+    let diagnostics = ["quayctl.toml:4:", "quayctl.toml:5:", "did you mean `deadline`?"];
+    for text in diagnostics {
+        serving.wait_for(text);
     }
     let (code, words) = serving.page("/readyz");
     assert_eq!(code, 200);
@@ -75,6 +76,9 @@ fn a_bad_config_keeps_the_last_good_one_and_everybody_can_see_it() {
     assert_eq!(serving.page("/readyz"), (200, "ok".to_owned()));
     assert_eq!(serving.metric("quayctl_config_last_reload_successful"), Some(1.0));
     assert_eq!(serving.metric("quayctl_config_reloads_total{result=\"failed\"}"), Some(1.0));
+    for text in diagnostics {
+        assert_eq!(serving.count(text), 1, "said once: {text}: {}", serving.log());
+    }
 
     // Events go out one after another beside everything else.
     let until = Instant::now() + Duration::from_secs(30);

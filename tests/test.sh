@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# All tests: Rust, those on a real control plane included, the test bed's own, deploy/ and the image.
+# All tests: Rust, those on a real control plane included, the test bed's own, deploy/ and the image. A part
+# that fails keeps none of the others from running; which did is said at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tests/prerequisites.sh rust go
@@ -21,17 +22,33 @@ end() {
     exit "$code"
 }
 trap end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
+source tests/parts.sh
 if ! tests/prerequisites.sh monitoring 2>/dev/null; then
     # Read by tests/it/monitoring.rs.
     export QUAYCTL_WITHOUT_MONITORING=1
     echo "promtool's tests are left out; to have them: apt-get install --no-install-recommends prometheus python3-prometheus-client" >&2
 fi
-cargo test --locked "$@"
-(cd tests/cluster && go test ./bed/...)
-QUAYCTL_BINARY="$CARGO_TARGET_DIR/debug/quayctl-controller" tests/deploy_test.sh
+
+rust() { cargo test --locked --no-fail-fast "$@"; }
+bed() {
+    cd tests/cluster
+    go test ./bed/...
+}
+deploy() {
+    # Where it does not build, what an earlier build has left is not tested in its place.
+    cargo build --locked --quiet
+    QUAYCTL_BINARY="$CARGO_TARGET_DIR/debug/quayctl-controller" tests/deploy_test.sh
+}
+
+part "Rust" rust "$@"
+part "the test bed" bed
+part "deploy/" deploy
 if tests/prerequisites.sh image 2>/dev/null; then
-    tests/image_test.sh
+    part "the image" tests/image_test.sh
 else
     echo "the image test is left out; to have it: apt-get install buildah musl-tools ca-certificates && rustup target add $(uname -m)-unknown-linux-musl" >&2
 fi
+parts_end

@@ -15,7 +15,8 @@
 //! * `oracles`: what we read means what it means to those who read it elsewhere.
 //! * `serve`: the process that stays. `reload`: its config is edited. `joining`: its nodes come and go.
 //!   `replicas`: it runs twice, hangs, and dies.
-//! * `shipped`: what the repository ships agrees with the code and with itself.
+//! * `scripts`: what the Makefile calls. `shipped`: what the repository ships agrees with the code and
+//!   with itself.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -45,6 +46,7 @@ mod oracles;
 mod regressions;
 mod reload;
 mod replicas;
+mod scripts;
 mod serve;
 mod shipped;
 mod support;

@@ -1,6 +1,7 @@
 //! From a parsed command line to an exit code. The drivers below are tables of contents: they call
 //! the rooms in order, print what those return, and decide nothing themselves.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use thiserror::Error;
@@ -35,6 +36,9 @@ pub const USAGE: u8 = 2;
 pub const NO_CLUSTER: u8 = 3;
 /// `plan --detailed-exitcode`: there is work to do.
 pub const WORK_TO_DO: u8 = 4;
+
+/// As many nodes are named in one message.
+const NODES_MAX: usize = 10;
 
 /// Why a command ended without doing its work.
 #[derive(Debug, Error)]
@@ -166,6 +170,16 @@ fn connect_options(global: &GlobalArgs, loaded: &Loaded) -> ConnectOptions {
         context: global.context.clone(),
         in_cluster: loaded.in_cluster,
     }
+}
+
+/// As many names as a person reads, and how many there are besides.
+fn some_of(names: &BTreeSet<String>) -> String {
+    let mut shown: Vec<&str> = names.iter().take(NODES_MAX).map(String::as_str).collect();
+    let more = format!("and {} more", names.len().saturating_sub(NODES_MAX));
+    if names.len() > NODES_MAX {
+        shown.push(&more);
+    }
+    shown.join(", ")
 }
 
 /// Writes data to stdout.

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use handlebars::{Context, Handlebars};
 use serde_json::Value;
 
-pub use context::DEFAULT_CARRIER_IMAGE;
+pub use context::{DEFAULT_CARRIER_IMAGE, carrier_image};
 pub use error::{FieldProblem, RenderError, TemplateError};
 pub use probe::{Probe, Prober};
 

@@ -13,7 +13,7 @@ mod plan;
 mod summary;
 mod table;
 
-pub use plan::{PlanReport, Refusal};
+pub use plan::{PlanCounts, PlanReport, Refusal};
 
 /// The whole report; unknown values are null.
 #[derive(Clone, Debug, PartialEq, Serialize)]

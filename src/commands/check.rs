@@ -1,40 +1,44 @@
 //! Says whether a config is right, and prints what editors and shells want to know of it.
 #![expect(clippy::disallowed_methods, reason = "the next fire times of a schedule are counted from now")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
 
 use clap::CommandFactory;
 use jiff::Timestamp;
 
 use super::plan::nodes_of_file;
-use super::templates::{Material, Tried, try_templates};
-use super::{CommandError, SUCCESS, USAGE, load_result, write_stdout};
+use super::templates::{Material, Tried, try_templates, without_carrier};
+use super::{CommandError, SUCCESS, USAGE, load_result, some_of, write_stdout};
 use crate::cli::{CheckArgs, Cli, GlobalArgs, Output};
 use crate::config::load::Loaded;
 use crate::config::problem::{self, Problem, Severity};
 use crate::config::{Config, Group, TemplateName, schedule};
+use crate::plan::{self, Node, Plan, RunId, RunIdentity};
 use crate::telemetry::use_color;
 
 /// How many of a schedule's next times are shown: enough to see its rhythm.
 const FIRE_TIMES: usize = 3;
 
 pub async fn check(global: &GlobalArgs, args: &CheckArgs) -> Result<u8, CommandError> {
+    // What is wrong with the config is said first, whatever there is to say of the nodes.
+    let nodes = args.nodes.as_deref().map(nodes_of_file);
+    let known = nodes.as_ref().and_then(|nodes| nodes.as_ref().ok());
     let mut problems = Vec::new();
     let mut compiled = None;
     let loaded = match load_result(global) {
         Ok(mut loaded) => {
             let material = Material::from(&loaded);
             let Tried { renderer, errors, warnings } = try_templates(material);
-            let doubts = doubts(material, args.strict);
+            let plan = known.map(|nodes| planned_over(&loaded.config, nodes));
+            let doubts = doubts(material, plan.as_ref(), args.strict);
             problems.append(&mut loaded.warnings);
             problems.extend([errors, warnings, doubts].concat());
             compiled = renderer;
             Some(loaded)
         }
         Err(error) => {
-            let doubts = error.remains().map(|remains| doubts(Material::from(remains), args.strict));
+            let doubts = error.remains().map(|remains| doubts(Material::from(remains), None, args.strict));
             problems.extend(doubts.unwrap_or_default());
             problems.extend(error.problems());
             None
@@ -46,7 +50,10 @@ pub async fn check(global: &GlobalArgs, args: &CheckArgs) -> Result<u8, CommandE
         Output::Yaml => {
             write_stdout(&serde_saphyr::to_string(&problem::to_json(&problems)).unwrap_or_default())?
         }
-        Output::Table => tell(global, args, loaded.as_ref(), &problems)?,
+        Output::Table => tell(global, args, loaded.as_ref(), known, &problems)?,
+    }
+    if let Some(Err(error)) = nodes {
+        return Err(error);
     }
     match (wrong, &loaded, &compiled) {
         (false, Some(loaded), Some(renderer)) if args.cluster => {
@@ -62,6 +69,7 @@ fn tell(
     global: &GlobalArgs,
     args: &CheckArgs,
     loaded: Option<&Loaded>,
+    nodes: Option<&Vec<Node>>,
     problems: &[Problem],
 ) -> Result<(), CommandError> {
     let shown = problem::render(problems, use_color(global.color, &io::stderr()));
@@ -74,8 +82,8 @@ fn tell(
     };
     if let Some(loaded) = loaded {
         say(&fire_times(&loaded.config, Timestamp::now()));
-        if let Some(nodes) = &args.nodes {
-            say(&selected(&loaded.config, nodes)?);
+        if let Some(nodes) = nodes {
+            say(&selected(&loaded.config, nodes));
         }
         if args.explain {
             return write_stdout(&loaded.provenance.explain(&loaded.config));
@@ -114,8 +122,34 @@ fn counted(count: usize, what: &str) -> String {
     }
 }
 
-/// What is no mistake but may surprise.
-fn doubts(material: Material<'_>, strict: bool) -> Vec<Problem> {
+/// What a run would do on these nodes.
+fn planned_over(config: &Config, nodes: &[Node]) -> Plan {
+    let identity = RunIdentity {
+        instance: config.instance.clone(),
+        run_id: RunId::render(),
+        namespace: config.namespace.clone().unwrap_or_default(),
+    };
+    plan::plan(config, nodes.to_vec(), identity)
+}
+
+/// Which nodes of a plan are going to fail for want of a carrier image.
+pub fn nodes_without_carrier(plan: &Plan) -> Option<String> {
+    let refused = without_carrier(plan);
+    let names: BTreeSet<String> =
+        refused.iter().map(|(index, _)| plan.job(*index).node.name.clone()).collect();
+    let told = || {
+        format!(
+            "{} cannot mount image volumes and would fail with `carrier-image-failed`, as there is no \
+             carrier image: {}",
+            counted(names.len(), "node"),
+            some_of(&names)
+        )
+    };
+    (!names.is_empty()).then(told)
+}
+
+/// What is no mistake but may surprise. `plan` is over the nodes that are known, if any are.
+fn doubts(material: Material<'_>, plan: Option<&Plan>, strict: bool) -> Vec<Problem> {
     let Material { groups, provenance, .. } = material;
     let indexes = provenance.group_indexes();
     let index = |group: &Group| indexes.get(group.name.as_str()).copied().unwrap_or_default();
@@ -123,12 +157,16 @@ fn doubts(material: Material<'_>, strict: bool) -> Vec<Problem> {
     // One key that is missing in `[defaults]` is one doubt, however many groups go without.
     let lacks_carrier =
         |group: &&Group| group.template == TemplateName::Auto && group.carrier_image.is_none();
-    if let Some(first) = groups.iter().find(lacks_carrier) {
+    let general = || {
         let message = "nodes that cannot mount image volumes need a carrier image, and there is none";
-        let message = match groups.iter().filter(lacks_carrier).count() {
+        match groups.iter().filter(lacks_carrier).count() {
             1 => message.to_owned(),
             count => format!("{message} for {count} groups"),
-        };
+        }
+    };
+    // Where the nodes are known, so is which of them need it, and that may be none.
+    let message = plan.map_or_else(|| Some(general()), nodes_without_carrier);
+    if let (Some(first), Some(message)) = (groups.iter().find(lacks_carrier), message) {
         let help = "set `carrier_image`, or QUAYCTL_CARRIER_IMAGE where it runs";
         found.push((index(first), "carrier_image", "no-carrier-image", message, help));
     }
@@ -202,13 +240,12 @@ fn fire_times(config: &Config, now: Timestamp) -> String {
     text
 }
 
-fn selected(config: &Config, nodes: &Path) -> Result<String, CommandError> {
-    let nodes = nodes_of_file(nodes)?;
+fn selected(config: &Config, nodes: &[Node]) -> String {
     let lines = config.groups.iter().map(|group| {
         let count = nodes.iter().filter(|node| group.node_selector.matches(&node.labels)).count();
         format!("{}: selects {count} of {}\n", group.name, counted(nodes.len(), "node"))
     });
-    Ok(lines.collect())
+    lines.collect()
 }
 
 pub fn schema() -> Result<u8, CommandError> {

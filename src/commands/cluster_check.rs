@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::check::nodes_without_carrier;
 use super::plan::plan_over;
 use super::{CommandError, NO_CLUSTER, SUCCESS, USAGE, connect_options, write_stderr};
 use crate::cli::{GlobalArgs, Selection};
@@ -10,7 +11,7 @@ use crate::config::Group;
 use crate::config::load::Loaded;
 use crate::outcome::Failure;
 use crate::plan::{Plan, PlannedJob, RunId};
-use crate::render::{Manifest, Renderer};
+use crate::render::{Manifest, RenderError, Renderer};
 
 /// What a run does in each namespace of Jobs. `deploy/rbac.yaml` grants the same.
 const IN_NAMESPACE: [(&str, &str, &str); 9] = [
@@ -60,9 +61,17 @@ pub async fn ask(global: &GlobalArgs, loaded: &Loaded, renderer: &Renderer) -> R
     let nodes = asked.cluster.list_nodes(None).await?;
     let selection = Selection::default();
     let plan = plan_over(loaded, &selection, nodes, RunId::render(), default_namespace)?;
+    if let Some(warning) = nodes_without_carrier(&plan) {
+        let help = "set `carrier_image`, or QUAYCTL_CARRIER_IMAGE where it runs";
+        write_stderr(&format!("{warning}; {help}\n"));
+    }
     let mut refused = false;
     for job in one_of_each(&plan) {
-        let manifest = renderer.render(job)?;
+        let manifest = match renderer.render(job) {
+            Ok(manifest) => manifest,
+            Err(RenderError::NoCarrierImage { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
         let more = pull_secrets(&manifest).filter(|secret| secrets.insert(secret.clone()));
         let more: BTreeSet<_> = more.collect();
         lacks_secret |= asked.lacks_one_of(&more).await?;

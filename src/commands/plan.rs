@@ -3,35 +3,41 @@
 use std::path::Path;
 
 use super::selection::narrow_nodes;
+use super::templates::without_carrier;
 use super::{
-    CommandError, FAILURE, SUCCESS, WORK_TO_DO, connect_options, load_config, renderer, run_id, write_stdout,
+    CommandError, SUCCESS, WORK_TO_DO, connect_options, load_config, renderer, run_id, write_stdout,
 };
 use crate::cli::{GlobalArgs, Output, PlanArgs, Selection};
 use crate::cluster::{self, Cluster};
 use crate::config::load::{self, Loaded};
 use crate::plan::node::nodes_from_text;
 use crate::plan::{Node, Plan, RunId, RunIdentity};
-use crate::report::PlanReport;
+use crate::report::{PlanCounts, PlanReport};
 
 pub async fn plan(global: &GlobalArgs, args: &PlanArgs) -> Result<u8, CommandError> {
     let loaded = load_config(global, &args.selection)?;
     renderer(&loaded, global)?;
     let plan = plan_offline_or_not(global, &loaded, &args.selection, args.nodes.as_deref()).await?;
-    let report = PlanReport::new(&plan, Vec::new());
+    let report = foreseen(&plan);
     print(&report, args.output)?;
-    let work = args.detailed_exitcode && report.counts().create > 0;
+    let PlanCounts { create, skip: _, failed } = report.counts();
+    // A node that is going to fail lacks its images as well.
+    let work = args.detailed_exitcode && create + failed > 0;
     Ok(if work { WORK_TO_DO } else { SUCCESS })
 }
 
-/// Prints a plan, and gives the exit code of one that the API server was asked about.
-pub fn print(report: &PlanReport, output: Output) -> Result<u8, CommandError> {
+/// What a run would do, as far as that can be told without asking the API server about each Job.
+pub fn foreseen(plan: &Plan) -> PlanReport {
+    PlanReport::new(plan, without_carrier(plan))
+}
+
+pub fn print(report: &PlanReport, output: Output) -> Result<(), CommandError> {
     let text = match output {
         Output::Json => report.to_json(),
         Output::Yaml => report.to_yaml(),
         Output::Table => report.to_table(),
     };
-    write_stdout(&text)?;
-    Ok(if report.counts().failed > 0 { FAILURE } else { SUCCESS })
+    write_stdout(&text)
 }
 
 /// The plan over the nodes of a file, or over those of the cluster.

@@ -15,11 +15,12 @@ use futures::stream;
 use jiff::Timestamp;
 use tokio::time::{sleep_until, timeout_at};
 
-use super::plan::{only_selector, plan_over, print};
+use super::plan::{foreseen, only_selector, plan_over, print};
 use super::signals::Signals;
 use super::templates::manifest;
 use super::{
-    CommandError, FAILURE, connect_options, load_config, renderer, run_id, stream_to_stdout, write_stdout,
+    CommandError, FAILURE, SUCCESS, connect_options, load_config, renderer, run_id, stream_to_stdout,
+    write_stdout,
 };
 use crate::cli::{DryRun, GlobalArgs, Output, RunArgs};
 use crate::cluster::{ApplyError, Cluster, ClusterError, JobKey, Mode, RunEnd, RunInputs, Watches};
@@ -52,7 +53,10 @@ pub async fn run(global: &GlobalArgs, args: &RunArgs) -> Result<u8, CommandError
     announce(&cluster, &plan);
     let deadline = started + Duration::from_secs(plan.run_deadline_seconds);
     let watches = match (args.dry_run, watches) {
-        (Some(DryRun::Client), _) => return print(&PlanReport::new(&plan, Vec::new()), args.output),
+        (Some(DryRun::Client), _) => {
+            print(&foreseen(&plan), args.output)?;
+            return Ok(SUCCESS);
+        }
         (_, Some(watches)) => watches,
         (_, None) => {
             let asking = dry_run(&cluster, &plan, &renderer, args.output);
@@ -212,7 +216,9 @@ async fn dry_run(
             Err(ApplyError::Cluster(error)) => return Err(error.into()),
         }
     }
-    print(&PlanReport::new(plan, refusals), output)
+    let report = PlanReport::new(plan, refusals);
+    print(&report, output)?;
+    Ok(if report.counts().failed > 0 { FAILURE } else { SUCCESS })
 }
 
 async fn ask(cluster: &Cluster, renderer: &Renderer, job: &PlannedJob) -> Result<(), ApplyError> {

@@ -8,8 +8,11 @@ use crate::config::problem::{Origin, Problem, Severity};
 use crate::config::provenance::Provenance;
 use crate::config::{Group, TemplateName, Templates};
 use crate::outcome::{Failure, Reason};
-use crate::plan::PlannedJob;
-use crate::render::{FieldProblem, Manifest, Probe, Prober, RenderError, Renderer, TemplateError};
+use crate::plan::{Plan, PlannedJob};
+use crate::render::{
+    FieldProblem, Manifest, Probe, Prober, RenderError, Renderer, TemplateError, carrier_image,
+};
+use crate::report::Refusal;
 
 /// What trying showed.
 pub struct Tried {
@@ -77,13 +80,22 @@ pub fn try_templates(material: Material<'_>) -> Tried {
 
 /// A manifest, or why this node cannot have one.
 pub fn manifest(renderer: &Renderer, job: &PlannedJob) -> Result<Manifest, Failure> {
-    renderer.render(job).map_err(|error| {
-        let reason = match error {
-            RenderError::NoCarrierImage { .. } => Reason::CarrierImageFailed,
-            _ => Reason::ApiError,
-        };
-        Failure::new(reason, error.to_string())
-    })
+    renderer.render(job).map_err(|error| failure(&error))
+}
+
+/// The Jobs that a run will not create for want of a carrier image. It can be said before anything is
+/// rendered, and without a cluster.
+pub fn without_carrier(plan: &Plan) -> Vec<Refusal> {
+    let refused = |(index, job)| Some((index, failure(&carrier_image(job).err()?)));
+    plan.indexed_jobs().filter_map(refused).collect()
+}
+
+fn failure(error: &RenderError) -> Failure {
+    let reason = match error {
+        RenderError::NoCarrierImage { .. } => Reason::CarrierImageFailed,
+        _ => Reason::ApiError,
+    };
+    Failure::new(reason, error.to_string())
 }
 
 impl Material<'_> {

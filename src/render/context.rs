@@ -13,7 +13,7 @@ use super::RenderError;
 pub const DEFAULT_CARRIER_IMAGE: &str = "registry.k8s.io/pause:3.10.1";
 
 /// The image that carries this Job's pulls, as a reference.
-pub(super) fn carrier_image(job: &PlannedJob) -> Result<String, RenderError> {
+pub fn carrier_image(job: &PlannedJob) -> Result<String, RenderError> {
     match (&job.group.carrier_image, &job.template) {
         (Some(image), _) => Ok(image.to_string()),
         (None, TemplateChoice::Helper) => Err(RenderError::NoCarrierImage { group: job.group.name.clone() }),

@@ -32,7 +32,8 @@ pub struct GroupPlan {
 pub struct PlanCounts {
     pub create: usize,
     pub skip: usize,
-    /// Refused by the API server in a dry run; absent where none was.
+    /// Known to fail: no carrier image for a node that needs one, or refused by the API server in a dry
+    /// run. Absent where there is none.
     #[serde(skip_serializing_if = "is_zero")]
     pub failed: usize,
 }
@@ -40,7 +41,7 @@ pub struct PlanCounts {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NodePlan {
     pub name: String,
-    /// `create`, `skip`, or `failed` where a server-side dry run was refused.
+    /// `create`, `skip`, or `failed` where a run is known to fail.
     pub action: &'static str,
     pub reason: Option<&'static str>,
     pub message: Option<String>,
@@ -49,11 +50,11 @@ pub struct NodePlan {
     pub job: Option<String>,
 }
 
-/// A Job that the API server would not take.
+/// A Job that a run would not create: it has no carrier image, or the API server would not take it.
 pub type Refusal = (JobIndex, Failure);
 
 impl PlanReport {
-    /// `refusals` are those of a server-side dry run.
+    /// `refusals` are what is foreseen, and those of a server-side dry run.
     pub fn new(plan: &Plan, refusals: Vec<Refusal>) -> PlanReport {
         let mut refusals: HashMap<JobIndex, Failure> = refusals.into_iter().collect();
         let groups = plan.groups.iter().enumerate().map(|(group, planned)| {
@@ -89,21 +90,23 @@ impl PlanReport {
 
     /// For a person on an 80-column terminal.
     pub fn to_table(&self) -> String {
+        let PlanCounts { create, skip, failed } = self.counts();
+        // A column that is zero in almost every plan would only be in the way.
+        let shown = if failed > 0 { 4 } else { 3 };
         let rows = self.groups.iter().map(|GroupPlan { name, counts, nodes }| {
-            let numbers = [nodes.len(), counts.create, counts.skip].map(|number| number.to_string());
+            let numbers = [nodes.len(), counts.create, counts.skip, counts.failed];
+            let numbers = numbers.iter().take(shown).map(ToString::to_string);
             std::iter::once(name.clone()).chain(numbers).collect()
         });
-        let mut text = columns(&["GROUP", "NODES", "CREATE", "SKIP"], rows);
+        let mut text = columns(&["GROUP", "NODES", "CREATE", "SKIP", "FAIL"][..=shown], rows);
         let nodes =
             self.groups.iter().flat_map(|group| group.nodes.iter().map(|node| (group.name.as_str(), node)));
         write_causes(&mut text, nodes.filter_map(|(group, node)| told(group, node)));
-        let PlanCounts { create, skip, failed } = self.counts();
-        let refused =
-            if failed > 0 { format!(", {failed} refused by the API server") } else { String::new() };
+        let fails = if failed > 0 { format!(", {failed} would fail") } else { String::new() };
         let nodes = if skip == 1 { "node" } else { "nodes" };
         let deadline = &self.run_deadline;
         text.push_str(&format!(
-            "\n{create} Jobs to create, {skip} {nodes} skipped{refused}; done within {deadline}\n"
+            "\n{create} Jobs to create, {skip} {nodes} skipped{fails}; done within {deadline}\n"
         ));
         text
     }

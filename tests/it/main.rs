@@ -12,6 +12,7 @@
 //! * `faults`: what a run does while parts of the cluster die, hang or vanish.
 //! * `interface`: the old interface, plans and dry runs. `regressions`: the defects of 2017.
 //! * `monitoring`: `/metrics`, the alerts and the dashboard.
+//! * `plan`: what can be told without a cluster.
 //! * `oracles`: what we read means what it means to those who read it elsewhere.
 //! * `serve`: the process that stays. `reload`: its config is edited. `joining`: its nodes come and go.
 //!   `replicas`: it runs twice, hangs, and dies.
@@ -43,6 +44,7 @@ mod joining;
 mod limits;
 mod monitoring;
 mod oracles;
+mod plan;
 mod regressions;
 mod reload;
 mod replicas;

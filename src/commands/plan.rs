@@ -5,12 +5,12 @@ use std::path::Path;
 use super::selection::narrow_nodes;
 use super::templates::without_carrier;
 use super::{
-    CommandError, SUCCESS, WORK_TO_DO, connect_options, load_config, renderer, run_id, write_stdout,
+    CommandError, SUCCESS, WORK_TO_DO, connect_options, load_config, renderer, run_id, some_of, write_stdout,
 };
 use crate::cli::{GlobalArgs, Output, PlanArgs, Selection};
 use crate::cluster::{self, Cluster};
 use crate::config::load::{self, Loaded};
-use crate::plan::node::nodes_from_text;
+use crate::plan::node::{distinct, nodes_from_text};
 use crate::plan::{Node, Plan, RunId, RunIdentity};
 use crate::report::{PlanCounts, PlanReport};
 
@@ -94,5 +94,18 @@ pub fn nodes_of_file(path: &Path) -> Result<Vec<Node>, CommandError> {
     let name = path.display();
     let text = load::read_input(path)
         .map_err(|error| CommandError::Usage(format!("cannot read the nodes of {name}: {error}")))?;
-    nodes_from_text(&text).map_err(|error| CommandError::Usage(format!("{name}: {error}")))
+    let nodes = nodes_from_text(&text).map_err(|error| CommandError::Usage(format!("{name}: {error}")))?;
+    let (nodes, repeated) = distinct(nodes);
+    match repeated.len() {
+        0 => {}
+        1 => tracing::warn!(
+            "{name}: a node is listed more than once, and the first is used: {}",
+            some_of(&repeated)
+        ),
+        count => tracing::warn!(
+            "{name}: {count} nodes are listed more than once, and the first of each is used: {}",
+            some_of(&repeated)
+        ),
+    }
+    Ok(nodes)
 }

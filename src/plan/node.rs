@@ -6,9 +6,11 @@ use serde::Deserialize;
 
 use crate::config::{RemovedTaint, TaintEffect};
 
+mod distinct;
 mod list;
 mod wire;
 
+pub use distinct::distinct;
 pub use list::{NodeFileError, nodes_from_text};
 
 /// A node as listed, without what planning does not look at.

@@ -92,3 +92,24 @@ fn check_says_in_every_form_that_the_nodes_cannot_be_read() {
         );
     }
 }
+
+#[test]
+fn a_node_that_is_listed_twice_gets_one_job() {
+    let folder = folder(CONFIG);
+    let once = on(&folder, &["render", "--group", "new"]).expect_code(0);
+    let listed = std::fs::read_to_string(folder.path().join("nodes.yaml")).unwrap();
+    let (head, items) = listed.split_once("items:\n").unwrap();
+    // As two lists of the same nodes are put together, the second from after one was made anew.
+    let again = items.replace("0b6f5f4e-0001", "0b6f5f4e-1001");
+    std::fs::write(folder.path().join("nodes.yaml"), format!("{head}items:\n{items}{again}")).unwrap();
+    let twice = on(&folder, &["render", "--group", "new"]).expect_code(0);
+    assert_eq!(twice.stdout, once.stdout);
+    let words = "nodes.yaml: 3 nodes are listed more than once, and the first of each is used: node-001, \
+        node-002.example.com, node-003";
+    assert_eq!(twice.stderr.matches(words).count(), 1, "{}", twice.stderr);
+
+    let plan = on(&folder, &["plan", "--group", "new", "-o", "json"]).expect_code(0).json();
+    assert_eq!(plan["groups"][0]["counts"], json!({"create": 1, "skip": 1}));
+    let checked = on(&folder, &["check"]).expect_code(0);
+    assert!(checked.stderr.contains("new: selects 2 of 3 nodes"), "{}", checked.stderr);
+}

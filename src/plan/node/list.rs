@@ -14,6 +14,8 @@ pub enum NodeFileError {
     Syntax(String),
     #[error("found `kind: {0}`, expected a `List` or `NodeList` of nodes, or one `Node`")]
     Kind(String),
+    #[error("node {0} of the list has an empty name: set `metadata.name`")]
+    Nameless(usize),
 }
 
 /// Typed through and through: what is not declared is dropped while reading, and 5,000 nodes of a busy
@@ -27,11 +29,20 @@ struct Document {
 
 /// Nodes in the order of the text, from a `List`, a `NodeList` or a single `Node`.
 pub fn nodes_from_text(text: &str) -> Result<Vec<Node>, NodeFileError> {
+    // A byte order mark is what some shells put before what they redirect.
+    let text = text.trim_start_matches('\u{feff}');
     let Document { kind, items } = read(text)?;
-    match kind.as_str() {
-        "Node" => Ok(vec![read(text)?]),
-        "List" | "NodeList" => items.unwrap_or_default().into_iter().map(node).collect(),
-        _ => Err(NodeFileError::Kind(kind)),
+    let nodes: Vec<Node> = match kind.as_str() {
+        "Node" => vec![read(text)?],
+        "List" | "NodeList" => {
+            items.unwrap_or_default().into_iter().map(node).collect::<Result<_, NodeFileError>>()?
+        }
+        _ => return Err(NodeFileError::Kind(kind)),
+    };
+    // A Job that is pinned to it would wait for ever.
+    match nodes.iter().position(|node| node.name.is_empty()) {
+        Some(at) => Err(NodeFileError::Nameless(at + 1)),
+        None => Ok(nodes),
     }
 }
 
@@ -101,6 +112,16 @@ status:
             assert_eq!(names, ["a", "a"], "{text}");
         }
         assert_eq!(nodes_from_text("kind: List\nitems: []").unwrap(), []);
+        for text in [
+            r#"{"kind":"List","items":[{"metadata":{"name":"a"}}]}"#,
+            "kind: List\nitems: [{metadata: {name: a}}]",
+        ] {
+            assert_eq!(
+                nodes_from_text(&format!("\u{feff}{text}")).unwrap().len(),
+                1,
+                "with a byte order mark: {text}"
+            );
+        }
     }
 
     #[test]
@@ -120,6 +141,8 @@ status:
             ("{", "not the output of"),
             ("a: [", "not the output of"),
             ("kind: Node", "metadata"),
+            ("kind: Node\nmetadata: {name: ''}", "node 1 of the list has an empty name"),
+            ("kind: List\nitems: [{metadata: {name: a}}, {metadata: {name: ''}}]", "node 2 of the list"),
         ] {
             let error = nodes_from_text(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");

@@ -95,12 +95,13 @@ check "a run with that account's rights succeeds" as_deployed
 check "and has made a Job for each node" same 3 \
     "$(kubectl get jobs -n "$namespace" -l quayctl-controller/group=logging -o name | wc -l)"
 
-# The Deployment comes instead of the CronJob, so without that one's rights.
-kubectl delete -f deploy/rbac.yaml -f deploy/cronjob.yaml >/dev/null
+# The Deployment stands beside the CronJob, in a namespace of its own.
+namespace=image-pulls-serve
+account=system:serviceaccount:$namespace:quayctl-controller
+check "deploy/serve is accepted without a warning" quietly kubectl apply -k deploy/serve
 for folder in deploy/serve deploy/serve-ha; do
     check "$folder passes a server-side dry run" quietly kubectl apply --dry-run=server --validate=strict -k "$folder"
 done
-check "deploy/serve is accepted without a warning" quietly kubectl apply -k deploy/serve
 unchanged_serve() { ! kubectl apply -k deploy/serve | grep -v ' unchanged$'; }
 check "applied again, nothing changes" unchanged_serve
 spec=$(kubectl get deployment quayctl-controller -n "$namespace" -o 'jsonpath={.spec.template.spec}')
@@ -156,7 +157,25 @@ check "deploy/serve-ha is accepted without a warning" quietly kubectl apply -k d
 check "its pods are made and rolled out" rolled_out
 check "and there are two" same 2 "$(kubectl get pods -n "$namespace" -l "$selector" -o name | wc -l)"
 
+# Those that are there, by kind, namespace and name.
+objects() { # objects FOLDER
+    kubectl get -k "$1" --ignore-not-found -o go-template='{{range .items}}{{.kind}}/{{.metadata.namespace}}/{{.metadata.name}}
+{{end}}' | sort
+}
+check "deploy/ and deploy/serve have no object in common" same "" \
+    "$(comm -12 <(objects deploy) <(objects deploy/serve))"
+deploy_serve=$(objects deploy/serve)
+check "deploy/ can be uninstalled" kubectl delete -k deploy --timeout=120s
+check "which leaves all of deploy/serve" same "$deploy_serve" "$(objects deploy/serve)"
+gone() { ! kubectl get namespace image-pulls 2>/dev/null; }
+check "and nothing of its own namespace" gone
+check "deploy/ can be applied again" quietly kubectl apply -k deploy
+deploy=$(objects deploy)
+check "deploy/serve can be uninstalled" kubectl delete -k deploy/serve --timeout=120s
+check "which leaves all of deploy/" same "$deploy" "$(objects deploy)"
+
 # The overlay of docs/serve.md: one's own config, under the name that the pod mounts.
+kubectl apply -k deploy/serve >/dev/null
 mkdir -p "$work/vendor/quayctl-controller" "$work/clusters/prod/image-pulls"
 cp -R config deploy "$work/vendor/quayctl-controller"
 echo "# mine" >"$work/clusters/prod/image-pulls/quayctl.toml"
@@ -176,7 +195,7 @@ for folder in deploy deploy/serve deploy/serve-ha; do
         "$(kubectl kustomize "$work/$folder" | grep -o 'registry.example.com/mirror:.*')"
 done
 check "the image is of this version" same \
-    "ghcr.io/example/quayctl-controller:$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml)" "$image"
+    "registry.example.com/quayctl-controller:$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml)" "$image"
 check "that of deploy/serve too" same "$image" \
     "$(kubectl get deployment quayctl-controller -n "$namespace" -o 'jsonpath={.spec.template.spec.containers[0].image}')"
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use quayctl_controller::config::schema;
 use serde_json::Value;
 
+use crate::support::bed::shared;
 use crate::support::{Ended, ended, quayctl, root};
 
 fn text(path: &str) -> String {
@@ -199,17 +200,90 @@ fn the_shipped_config_shows_every_key_and_what_is_commented_out_is_right() {
     assert!(checked.stdout.ends_with(": no problems\n"), "{}", checked.stderr);
 }
 
-#[test]
-fn the_readmes_first_config_renders() {
+/// The blocks of the README that show a config.
+fn configs_of_the_readme() -> Vec<String> {
     let readme = text("README.md");
-    let (_, rest) = readme.split_once("```toml\n").expect("README.md shows a config");
-    let (config, _) = rest.split_once("```").expect("the block ends");
+    let blocks = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```"));
+    blocks.map(|(config, _)| config.to_owned()).collect()
+}
+
+#[test]
+fn every_config_of_the_readme_renders() {
+    let configs = configs_of_the_readme();
+    assert!(configs.len() >= 2, "{configs:?}");
+    for config in configs {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("quayctl.toml"), config).unwrap();
+        let mut command = quayctl();
+        command.current_dir(&folder).arg("render").arg("--nodes").arg(root().join("tests/cases/nodes.yaml"));
+        ended(command.env("QUAYCTL_CARRIER_IMAGE", "quayctl-controller:demo")).expect_code(0);
+    }
+}
+
+#[test]
+fn the_readmes_first_config_works_as_typed() {
+    let bed = shared();
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("quayctl.toml"), config).unwrap();
-    let mut command = quayctl();
-    command.current_dir(&folder).arg("render").arg("--nodes").arg(root().join("tests/cases/nodes.yaml"));
-    command.env("QUAYCTL_CARRIER_IMAGE", "quayctl-controller:demo");
-    ended(&mut command).expect_code(0);
+    fs::write(folder.path().join("quayctl.toml"), &configs_of_the_readme()[0]).unwrap();
+    // Nothing in the environment, as a newcomer has it.
+    let typed = |command: &[&str]| {
+        let mut quayctl = quayctl();
+        ended(quayctl.current_dir(&folder).env("KUBECONFIG", bed.kubeconfig()).args(command))
+    };
+    // The bed has five nodes that cannot mount image volumes: `plan` says so beforehand.
+    let plan = typed(&["plan"]).expect_code(0).stdout;
+    assert!(plan.contains("failed: carrier-image-failed on 5 nodes (monitoring)"), "{plan}");
+    let words = plan.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("set `carrier_image` to the image of quayctl-controller"), "{plan}");
+    let others = ["--node", "node-001", "--node", "node-002"];
+    let run = typed(&[&["run"][..], &others].concat()).expect_code(0).stdout;
+    assert!(run.contains("2 of 2 Jobs succeeded, 0 failed"), "{run}");
+    let run = typed(&["run", "--node", "node-050"]).expect_code(1).stdout;
+    assert!(run.contains("failed: carrier-image-failed"), "{run}");
+}
+
+#[test]
+fn nothing_that_is_shipped_names_an_image_of_other_people() {
+    // Reserved for examples (RFC 2606), and what Kubernetes itself publishes.
+    let neutral = |reference: &str| {
+        let registry = reference.split('/').next().unwrap_or_default();
+        let host = registry.split(':').next().unwrap_or_default();
+        host == "registry.k8s.io" || host == "example.com" || host.ends_with(".example.com")
+    };
+    for config in configs() {
+        let shown: toml::Table = text(config.to_str().unwrap()).parse().unwrap();
+        for group in shown["groups"].as_array().unwrap() {
+            for image in group["images"].as_array().unwrap() {
+                assert!(neutral(image.as_str().unwrap()), "{}: {image}", config.display());
+            }
+        }
+    }
+    for file in ["deploy/cronjob.yaml", "deploy/serve/deployment.yaml"] {
+        let text = text(file);
+        let images = text.lines().filter_map(|line| line.trim().strip_prefix("image: "));
+        assert!(images.clone().count() > 0, "{file}");
+        images.for_each(|image| assert!(neutral(image), "{file}: {image}"));
+    }
+}
+
+#[test]
+fn deploy_and_deploy_serve_have_no_object_in_common() {
+    // What the kustomizations rename, `tests/deploy_test.sh` compares on a cluster.
+    let namespace = |file: &str| {
+        let text = text(file);
+        let line = text.lines().find_map(|line| line.strip_prefix("namespace: ")).unwrap().to_owned();
+        line
+    };
+    let (cron_job, serve) =
+        (namespace("deploy/kustomization.yaml"), namespace("deploy/serve/kustomization.yaml"));
+    assert_ne!(cron_job, serve, "`kubectl delete -k` of one deletes the namespace of both");
+    for entry in fs::read_dir(root().join("deploy/serve")).unwrap() {
+        let path = entry.unwrap().path();
+        let shipped = fs::read_to_string(&path).unwrap();
+        let names = shipped.lines().filter_map(|line| line.trim().strip_prefix("namespace: "));
+        // Those that are applied by themselves are renamed by nothing.
+        names.for_each(|name| assert_eq!(name, serve, "{}", path.display()));
+    }
 }
 
 #[test]

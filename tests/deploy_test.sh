@@ -165,6 +165,8 @@ objects() { # objects FOLDER
 check "deploy/ and deploy/serve have no object in common" same "" \
     "$(comm -12 <(objects deploy) <(objects deploy/serve))"
 deploy_serve=$(objects deploy/serve)
+found() { grep -q '^Namespace/.*/image-pulls-serve$' <<<"$deploy_serve" && (($(wc -l <<<"$deploy_serve") >= 10)); }
+check "and deploy/serve has ten or more of its own" found
 check "deploy/ can be uninstalled" kubectl delete -k deploy --timeout=120s
 check "which leaves all of deploy/serve" same "$deploy_serve" "$(objects deploy/serve)"
 gone() { ! kubectl get namespace image-pulls 2>/dev/null; }

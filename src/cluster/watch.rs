@@ -19,7 +19,7 @@ use super::error::Access;
 use super::retry::PATIENCE;
 use super::wire::{WatchedEvent, WatchedJob, WatchedPod};
 use super::{Cluster, ClusterError};
-use crate::outcome::{JobFacts, PodFacts, PullFacts, Rejection};
+use crate::outcome::{JobFacts, PodEvent, PodFacts, Rejection};
 use crate::plan::Traces;
 use crate::render::label::{self, annotation};
 
@@ -39,7 +39,7 @@ pub enum Seen {
     /// By uid: the Job may have made another pod by now.
     PodGone(JobKey, String),
     /// Of the pod with this uid.
-    Pull(String, PullFacts),
+    PodEvent(String, PodEvent),
     /// The Job, its uid, and why it has no pod.
     Rejected(JobKey, String, Rejection),
     /// The watch failed and tries again by itself.
@@ -90,13 +90,13 @@ impl Cluster {
             let ours =
                 format!("{}={},{}={instance}", label::MANAGED_BY, label::MANAGED_BY_VALUE, label::INSTANCE);
             let labelled = watcher::Config::default().labels(&ours);
-            let pulls = watcher::Config::default().fields("reason=Pulled,involvedObject.kind=Pod");
+            let pod_events = watcher::Config::default().fields(&pod_event_fields());
             let rejections = watcher::Config::default().fields("reason=FailedCreate,involvedObject.kind=Job");
             let number = stream.len();
             let four = [
                 self.watch_kind::<WatchedJob>(namespace, labelled.clone(), seen_job, number),
                 self.watch_kind::<WatchedPod>(namespace, labelled, seen_pod, number + 1),
-                self.watch_kind::<WatchedEvent>(namespace, pulls, seen_pull, number + 2),
+                self.watch_kind::<WatchedEvent>(namespace, pod_events, seen_pod_event, number + 2),
                 self.watch_kind::<WatchedEvent>(namespace, rejections, seen_rejection, number + 3),
             ];
             for watch in four {
@@ -283,8 +283,28 @@ fn seen_pod(pod: WatchedPod) -> Option<Seen> {
     Some(Seen::Pod(key, PodFacts::new(uid, pod.node_name.is_some(), terminating, &pod.status)))
 }
 
-fn seen_pull(event: WatchedEvent) -> Option<Seen> {
-    PullFacts::of_message(&event.message).map(|pull| Seen::Pull(event.object_uid, pull))
+fn seen_pod_event(event: WatchedEvent) -> Option<Seen> {
+    PodEvent::of(&event.reason, &event.message).map(|told| Seen::PodEvent(event.object_uid, told))
+}
+
+/// Selects the events of pods that may tell something. A field selector has no "or", so what every pod has,
+/// and what its status says too, is ruled out one by one: of a pod that is well, `Pulled` is left, and of
+/// others what ails them.
+fn pod_event_fields() -> String {
+    const SAID_ELSEWHERE: [&str; 10] = [
+        "Scheduled",
+        "Pulling",
+        "Created",
+        "Started",
+        "Killing",
+        "BackOff",
+        "Failed",
+        "InspectFailed",
+        "Unhealthy",
+        "TaintManagerEviction",
+    ];
+    let ruled_out = SAID_ELSEWHERE.iter().map(|reason| format!(",reason!={reason}"));
+    format!("involvedObject.kind=Pod{}", ruled_out.collect::<String>())
 }
 
 fn seen_rejection(event: WatchedEvent) -> Option<Seen> {

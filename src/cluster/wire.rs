@@ -34,7 +34,7 @@ pub struct WatchedPod {
     pub status: PodStatus,
 }
 
-/// An event that tells of a pull, or of a pod that could not be made.
+/// An event that tells of a pull, of a pod's trouble, or of a pod that could not be made.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "WireEvent")]
 pub struct WatchedEvent {
@@ -42,6 +42,7 @@ pub struct WatchedEvent {
     /// Whom it is about.
     pub object_name: String,
     pub object_uid: String,
+    pub reason: String,
     pub message: String,
 }
 
@@ -76,6 +77,8 @@ struct WireEvent {
     metadata: WireMeta,
     #[serde(default)]
     involved_object: WireReference,
+    #[serde(default)]
+    reason: String,
     #[serde(default)]
     message: String,
 }
@@ -157,8 +160,8 @@ impl From<WirePod> for WatchedPod {
 impl From<WireEvent> for WatchedEvent {
     fn from(event: WireEvent) -> WatchedEvent {
         let WireReference { name, uid } = event.involved_object;
-        let (metadata, message) = (event.metadata.into(), event.message);
-        WatchedEvent { metadata, object_name: name, object_uid: uid, message }
+        let WireEvent { metadata, reason, message, .. } = event;
+        WatchedEvent { metadata: metadata.into(), object_name: name, object_uid: uid, reason, message }
     }
 }
 

@@ -1,11 +1,26 @@
-//! What two kinds of events say, in the kubelet's and the Job controller's words.
+//! What events on Jobs and their pods say, in the kubelet's and the Job controller's words.
 //!
 //! Events are rationed (client-go lets 25 a pod through, then one in five minutes), so one that is
-//! there proves something and one that is missing proves nothing.
+//! there proves something and one that is missing proves nothing. From the tenth of its kind on, one
+//! event stands for all that follow and bears the words of the last (client-go's `EventAggregator`).
 
 use jiff::SignedDuration;
 
+use super::facts::clip;
 use super::{Failure, Reason};
+
+/// What client-go puts before the words of an event that stands for several.
+const COMBINED: &str = "(combined from similar events): ";
+
+/// What an event on a pod tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PodEvent {
+    Pull(PullFacts),
+    /// The kubelet has not found these pull secrets of the pod, and goes on without.
+    SecretsMissing(String),
+    /// The pod cannot be set up, or is taken off its node.
+    Trouble(Failure),
+}
 
 /// A pull that the kubelet speaks of, or found needless.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +46,52 @@ pub struct Rejection {
     pub is_final: bool,
 }
 
+impl PodEvent {
+    /// Reads an event of a pod; `None` where it tells nothing that we want to know.
+    pub fn of(reason: &str, message: &str) -> Option<PodEvent> {
+        let message = message.strip_prefix(COMBINED).unwrap_or(message);
+        match reason {
+            "Pulled" => PullFacts::of_message(message).map(PodEvent::Pull),
+            // kubelet `pkg/kubelet/kubelet_pods.go`: "Unable to retrieve some image pull secrets (a, b); …".
+            "FailedToRetrieveImagePullSecret" => {
+                let names = message.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
+                Some(PodEvent::SecretsMissing(clip(names.map_or(message, |(names, _)| names)).into_owned()))
+            }
+            _ if is_trouble(reason) => {
+                let words = format!("{reason}: {}", clip(message));
+                Some(PodEvent::Trouble(Failure::new(Reason::PodFailed, words)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Reasons of the kubelet (`pkg/kubelet/events/event.go`), its eviction and preemption, and of the
+/// controller that attaches volumes, for a pod that does not come to pulling.
+fn is_trouble(reason: &str) -> bool {
+    matches!(
+        reason,
+        "FailedCreatePodSandBox"
+            | "FailedPodSandBoxStatus"
+            | "FailedCreatePodContainer"
+            | "FailedMount"
+            | "FailedMapVolume"
+            | "FailedAttachVolume"
+            | "FailedMountOnFilesystemMismatch"
+            | "FailedPrepareDynamicResources"
+            | "FailedPrepareDynamicResource"
+            | "FailedSync"
+            | "FailedValidation"
+            | "NetworkNotReady"
+            | "HostPortConflict"
+            | "OutOfDisk"
+            | "Evicted"
+            | "Preempting"
+            | "Preempted"
+            | "UnexpectedAdmissionError"
+    )
+}
+
 impl PullFacts {
     /// Reads the message of a `Pulled` event (kubelet `pkg/kubelet/images/image_manager.go`):
     /// `Successfully pulled image "X" in 1.2s (1.3s including waiting). Image size: 42 bytes.` or
@@ -46,7 +107,9 @@ impl PullFacts {
             return None;
         }
         let duration = after.strip_prefix(" in ").and_then(|text| text.split_whitespace().next());
-        let seconds = duration.and_then(|text| text.parse::<SignedDuration>().ok()).map(|d| d.as_secs_f64());
+        // The kubelet gives whole milliseconds; dividing them keeps 1.676 from becoming 1.6760000000000002.
+        let seconds = duration.and_then(|text| text.parse::<SignedDuration>().ok());
+        let seconds = seconds.map(|pull| pull.as_millis() as f64 / 1000.0);
         let size = after.split_once("Image size: ").and_then(|(_, text)| text.split_whitespace().next());
         let bytes = size.and_then(|text| text.parse().ok());
         Some(PullFacts { image, pulled: Some(Pull { seconds, bytes }) })
@@ -56,7 +119,8 @@ impl PullFacts {
 impl Rejection {
     /// Reads the message of a Job's `FailedCreate` event: `Error creating: …`.
     pub fn of_message(message: &str) -> Rejection {
-        let words = message.strip_prefix("Error creating: ").unwrap_or(message);
+        let words = message.strip_prefix(COMBINED).unwrap_or(message);
+        let words = words.strip_prefix("Error creating: ").unwrap_or(words);
         let quota =
             ["exceeded quota", "status unknown for quota", "failed quota"].iter().any(|q| words.contains(q));
         // A webhook that cannot be reached, or an API server in trouble, may be well again at the
@@ -94,6 +158,15 @@ mod tests {
             let expected = PullFacts { image: image.to_owned(), pulled };
             assert_eq!(PullFacts::of_message(message), Some(expected), "{message}");
         }
+        let PodEvent::Pull(combined) = PodEvent::of(
+            "Pulled",
+            "(combined from similar events): Successfully pulled image \"a:1\" in 1.676s (2s including waiting)",
+        )
+        .expect("an event that stands for several is understood") else {
+            panic!("a pull is a pull")
+        };
+        let seconds = combined.pulled.and_then(|pull| pull.seconds);
+        assert_eq!((combined.image.as_str(), seconds), ("a:1", Some(1.676)));
         for message in ["", "Pulling image \"a\"", "no quotes", "Failed to pull image \"a\": x"] {
             assert_eq!(PullFacts::of_message(message), None, "{message}");
         }
@@ -119,6 +192,11 @@ mod tests {
                 false,
             ),
             (
+                "(combined from similar events): Error creating: pods \"g-1\" is forbidden: exceeded quota: one",
+                Reason::Quota,
+                false,
+            ),
+            (
                 "Error creating: Internal error occurred: failed calling webhook \"w\": connection refused",
                 Reason::PodRejected,
                 false,
@@ -127,6 +205,25 @@ mod tests {
             let Rejection { failure, is_final: found } = Rejection::of_message(message);
             assert_eq!((failure.reason, found), (reason, is_final), "{message}");
             assert!(!failure.message.starts_with("Error creating"));
+        }
+    }
+
+    #[test]
+    fn other_events_of_pods_name_secrets_and_troubles() {
+        let secrets = PodEvent::of(
+            "FailedToRetrieveImagePullSecret",
+            "Unable to retrieve some image pull secrets (absent, gone); attempting to pull the image may not succeed.",
+        );
+        assert_eq!(secrets, Some(PodEvent::SecretsMissing("absent, gone".to_owned())));
+        let sandbox = PodEvent::of(
+            "FailedCreatePodSandBox",
+            "(combined from similar events): Failed to create pod sandbox: x",
+        );
+        let expected =
+            Failure::new(Reason::PodFailed, "FailedCreatePodSandBox: Failed to create pod sandbox: x");
+        assert_eq!(sandbox, Some(PodEvent::Trouble(expected)));
+        for reason in ["Scheduled", "BackOff", "Created", "MissingClusterDNS", ""] {
+            assert_eq!(PodEvent::of(reason, "x"), None, "{reason}");
         }
     }
 }

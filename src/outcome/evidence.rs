@@ -1,11 +1,12 @@
 //! What is known of one Job's images so far, and what follows from it.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::reason::classify_pull;
+use super::attempts::{Attempts, is_pull_failure};
 use super::{
-    Ending, Failure, ImageOutcome, ImageState, JobOutcome, PodFacts, Pull, PullFacts, Reason, Rejection,
-    Verdict,
+    Ending, Failure, ImageOutcome, ImageState, JobOutcome, PodEvent, PodFacts, Pull, PullFacts, Reason,
+    Rejection, Verdict,
 };
 
 /// Which containers of the pod tell an image's fate.
@@ -33,14 +34,16 @@ pub struct CarrierWitness {
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     images: Vec<Image>,
-    carrier: CarrierWitness,
-    /// Pods seen, by uid, that are not known to be gone; whether each can still do something.
-    pods: HashMap<String, bool>,
+    carrier: Carrier,
+    /// Pods seen, by uid, that are not known to be gone.
+    pods: HashMap<String, Pod>,
     pod_seen: bool,
     on_node: bool,
     unschedulable: Option<String>,
     pod_failure: Option<Failure>,
-    carrier_failure: Option<Failure>,
+    trouble: Option<Trouble>,
+    /// Names of pull secrets that the kubelet has not found.
+    secrets_missing: Option<String>,
     rejection: Option<Rejection>,
     node_failure: Option<Failure>,
 }
@@ -60,17 +63,43 @@ struct Image {
     proven: bool,
     pull: Option<Pull>,
     digest: Option<String>,
+    attempts: Attempts,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Carrier {
+    witness: CarrierWitness,
+    /// The node has it.
+    proven: bool,
+    /// Why it could not be pulled when it was last tried.
     cause: Option<Failure>,
-    /// The cause is permanent and was seen twice.
-    confirmed: bool,
-    /// The last waiting state, to tell a new one from one that a watch delivers again.
-    waiting: Option<(String, String)>,
+    /// By container: all wait for the same carrier, and each one's attempts confirm only its own.
+    attempts: HashMap<String, Attempts>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Pod {
+    /// It can still do something.
+    works: bool,
+    is_set_up: bool,
+    /// Its containers' last states, hashed, to tell a new one from one that a watch delivers again.
+    states: Vec<u64>,
+}
+
+/// What keeps a pod from coming to its images.
+#[derive(Clone, Debug)]
+struct Trouble {
+    failure: Failure,
+    pod: String,
+    /// The pod, or another one, has got further since.
+    passed: bool,
 }
 
 impl Evidence {
     /// For a Job whose pod tells `images`' fates.
     pub fn new(images: Vec<ImageWitness>, carrier: CarrierWitness) -> Evidence {
         let images = images.into_iter().map(|witness| Image { witness, ..Image::default() }).collect();
+        let carrier = Carrier { witness: carrier, ..Carrier::default() };
         Evidence { images, carrier, ..Evidence::default() }
     }
 
@@ -82,7 +111,10 @@ impl Evidence {
     /// Takes in a pod's state. Delivering the same state again changes nothing.
     pub fn observe_pod(&mut self, pod: &PodFacts) {
         let works = pod.on_node && !pod.terminating;
-        self.pods.insert(pod.uid.clone(), works);
+        let known = self.pods.entry(pod.uid.clone()).or_default();
+        (known.works, known.is_set_up) = (works, pod.is_set_up);
+        let states: Vec<u64> = pod.containers.iter().map(hash).collect();
+        let before = std::mem::replace(&mut known.states, states.clone());
         if works {
             // Whatever ailed the node has passed.
             self.node_failure = None;
@@ -93,7 +125,16 @@ impl Evidence {
         if let Some((reason, message)) = &pod.failed {
             self.pod_failure = Some(Failure::new(Reason::PodFailed, format!("{reason}: {message}")));
         }
-        for container in &pod.containers {
+        if let Some((reason, message)) = pod.failed.as_ref().or(pod.disrupted.as_ref()) {
+            let failure = Failure::new(Reason::PodFailed, format!("{reason}: {message}"));
+            self.trouble = Some(Trouble { failure, pod: pod.uid.clone(), passed: false });
+        } else if let Some(trouble) = self.trouble.as_mut().filter(|_| works) {
+            trouble.passed |= pod.is_set_up || trouble.pod != pod.uid;
+        }
+        for (position, container) in pod.containers.iter().enumerate() {
+            if before.get(position) == states.get(position) {
+                continue;
+            }
             if container.ran {
                 self.prove(&container.name, &container.image_id);
             }
@@ -108,9 +149,24 @@ impl Evidence {
         self.pods.remove(uid);
     }
 
+    /// Takes in an event of the pod with this uid.
+    pub fn observe_pod_event(&mut self, pod: &str, event: &PodEvent) {
+        match event {
+            PodEvent::Pull(pull) => drop(self.observe_pull(pull)),
+            PodEvent::SecretsMissing(names) => self.secrets_missing = Some(names.clone()),
+            PodEvent::Trouble(failure) => {
+                // Pods and events come through two watches: it may have passed already.
+                let passed = self.pods.get(pod).is_some_and(|pod| pod.is_set_up);
+                let (failure, pod) = (failure.clone(), pod.to_owned());
+                self.trouble = Some(Trouble { failure, pod, passed });
+            }
+        }
+    }
+
     /// Takes in a `Pulled` event; true where it is about one of the images.
     pub fn observe_pull(&mut self, pull: &PullFacts) -> bool {
         let mut known = false;
+        self.carrier.proven |= self.carrier.witness.names.contains(&pull.image);
         for image in self.images.iter_mut().filter(|image| image.witness.references.contains(&pull.image)) {
             image.proven = true;
             // What was pulled once is present for the pod's next container.
@@ -134,15 +190,17 @@ impl Evidence {
 
     /// Whether no pod of the Job can do anything at the moment: unscheduled, gone or on its way out.
     pub fn is_lost(&self) -> bool {
-        !self.pods.values().any(|works| *works)
+        !self.pods.values().any(|pod| pod.works)
     }
 
-    /// Whether nothing has been seen that would explain a failure.
+    /// Whether nothing has been seen that would explain a failure. A pod that cannot be set up may stand
+    /// on a node that is going.
     pub fn lacks_cause(&self) -> bool {
-        let causes = [&self.pod_failure, &self.carrier_failure, &self.node_failure];
+        let causes = [&self.pod_failure, &self.node_failure];
         causes.iter().all(|cause| cause.is_none())
+            && self.carrier_failure().is_none()
             && (self.rejection.is_none() || self.pod_seen)
-            && self.images.iter().all(|image| image.cause.is_none())
+            && self.images.iter().all(|image| image.attempts.real_cause().is_none())
     }
 
     /// Whether every image is there, so that the node has succeeded whatever its Job does later.
@@ -157,10 +215,33 @@ impl Evidence {
         if (no_pod || node_gone) && !self.all_proven() {
             return Decision::EndEarly;
         }
-        let decided = self.images.iter().all(|image| image.proven || image.confirmed);
-        match decided && self.images.iter().any(|image| image.confirmed && !image.proven) {
+        let decided = self.images.iter().all(|image| image.proven || image.attempts.is_hopeless());
+        match decided && !self.all_proven() {
             true => Decision::EndEarly,
             false => Decision::Wait,
+        }
+    }
+
+    /// Why the carrier is not on the node. The kubelet's own limit of pulls a second is no reason.
+    fn carrier_failure(&self) -> Option<Failure> {
+        let cause = self.carrier.cause.as_ref().filter(|_| !self.carrier.proven)?;
+        Some(Failure::new(Reason::CarrierImageFailed, self.explain(cause).message))
+    }
+
+    /// Why the carrier could not be pulled, once a container has failed for it twice.
+    pub fn broken_carrier(&self) -> Option<Failure> {
+        let confirmed = self.carrier.attempts.values().any(Attempts::is_confirmed);
+        self.carrier_failure().filter(|_| confirmed)
+    }
+
+    /// What the registry refuses for want of a secret is the secret's fault.
+    fn explain(&self, cause: &Failure) -> Failure {
+        match (&self.secrets_missing, cause.reason) {
+            (Some(names), Reason::Unauthorized) => Failure::new(
+                Reason::PullSecretMissing,
+                format!("the kubelet cannot retrieve the pull secrets {names}: {}", cause.message),
+            ),
+            _ => cause.clone(),
         }
     }
 
@@ -196,27 +277,43 @@ impl Evidence {
             Ending::GaveUp | Ending::RunOver => true,
             _ => false,
         };
-        let state = match &image.cause {
+        let is_shown = !image.witness.containers.is_empty();
+        let cause = match self.carrier_failure() {
+            // A carrier's containers wait in the same words for the carrier and for the image.
+            Some(_) => image.attempts.own_cause(),
+            None => image.attempts.cause(),
+        };
+        let state = match cause {
             _ if proven && image.pull.is_some() => ImageState::Pulled,
             _ if proven => ImageState::Present,
-            _ if self.carrier_failure.is_some() => ImageState::Unknown,
-            Some(cause) => ImageState::Failed(cause.clone()),
-            None if self.node_failure.is_some() => ImageState::Unknown,
-            None if timed_out && self.on_node && !image.witness.containers.is_empty() => ImageState::Failed(
-                Failure::new(Reason::DeadlineExceeded, "the image was not there when the deadline passed"),
-            ),
+            Some(cause) => ImageState::Failed(self.explain(cause)),
+            None if self.carrier_failure().is_some() || self.node_failure.is_some() => ImageState::Unknown,
+            None if timed_out && self.on_node && is_shown => ImageState::Failed(self.failure_at_deadline()),
             None => ImageState::Unknown,
         };
         let Pull { seconds, bytes } = image.pull.unwrap_or_default();
         ImageOutcome { state, seconds, bytes, digest: image.digest.clone() }
     }
 
+    /// Of an image of which nothing was heard.
+    fn failure_at_deadline(&self) -> Failure {
+        let words = "the image was not there when the deadline passed";
+        match &self.trouble {
+            Some(Trouble { failure, passed: false, .. }) => failure.clone(),
+            Some(Trouble { failure, .. }) => Failure::new(
+                Reason::DeadlineExceeded,
+                format!("{words}; before, the kubelet said: {}", failure.message),
+            ),
+            None => Failure::new(Reason::DeadlineExceeded, words),
+        }
+    }
+
     fn failure_of_job(&self, ended: &Ending) -> Failure {
         if let Ending::NotCreated(failure) = ended {
             return failure.clone();
         }
-        if let Some(failure) = self.carrier_failure.as_ref().or(self.pod_failure.as_ref()) {
-            return failure.clone();
+        if let Some(failure) = self.carrier_failure().or_else(|| self.pod_failure.clone()) {
+            return failure;
         }
         if let (Some(rejection), false) = (&self.rejection, self.pod_seen) {
             return rejection.failure.clone();
@@ -227,8 +324,14 @@ impl Evidence {
         if let (Some(words), false) = (&self.unschedulable, self.on_node) {
             return Failure::new(Reason::Unschedulable, words.clone());
         }
+        let trouble = self.trouble.as_ref().filter(|trouble| !trouble.passed);
         match ended {
             Ending::NotCreated(failure) => failure.clone(),
+            Ending::Failed { .. } | Ending::GaveUp | Ending::EndedEarly | Ending::RunOver
+                if trouble.is_some() =>
+            {
+                trouble.map(|trouble| trouble.failure.clone()).unwrap_or_else(|| self.failure_at_deadline())
+            }
             Ending::Failed { reason, message } if reason != "DeadlineExceeded" => {
                 Failure::new(Reason::JobFailed, format!("{reason}: {message}"))
             }
@@ -249,20 +352,17 @@ impl Evidence {
     }
 
     fn prove(&mut self, container: &str, image_id: &str) {
-        for image in self.images.iter_mut().filter(|image| image.shown_by(container)) {
+        for image in self.images.iter_mut().filter(|image| image.is_shown_by(container)) {
             image.proven = true;
             if image.witness.runs {
                 image.digest = digest(image_id).or(image.digest.take());
             }
         }
-        if self.carrier.containers.iter().any(|name| name == container) {
-            self.carrier_failure = None;
-        }
+        self.carrier.proven |= self.carrier.runs_in(container);
     }
 
     fn observe_waiting(&mut self, container: &str, reason: &str, message: &str) {
-        // These come after the pull (kuberuntime's startContainer): the image is there.
-        if reason.starts_with("CreateContainer") || reason.starts_with("RunContainer") {
+        if comes_after_pull(reason) {
             self.prove(container, "");
             self.pod_failure = Some(Failure::new(Reason::PodFailed, format!("{reason}: {message}")));
             return;
@@ -270,105 +370,96 @@ impl Evidence {
         if !is_pull_failure(reason) {
             return;
         }
-        if self.blames_carrier(container, message) {
-            let (cause, _) = cause_in(message);
-            self.carrier_failure = Some(Failure::new(Reason::CarrierImageFailed, cause));
+        let carries = self.carrier.runs_in(container);
+        let is_carriers = carries && self.carrier.is_named_in(message);
+        let mut shown: Vec<&mut Image> =
+            self.images.iter_mut().filter(|image| image.is_shown_by(container)).collect();
+        // A message that names an image is that image's, whoever else waits with it.
+        let by_reference = shown.iter().any(|image| image.witness.is_referred_to_in(message));
+        let by_name = !is_carriers && shown.iter().any(|image| image.witness.is_named_in(message));
+        if shown.is_empty() && carries || is_carriers && !by_reference {
+            self.carrier.observe_failure(container, reason, message);
+            shown.iter_mut().for_each(|image| image.attempts.disown(message));
             return;
         }
-        for image in self.images.iter_mut().filter(|image| image.shown_by(container)) {
-            image.observe_pull_failure(reason, message);
+        match (by_reference, by_name) {
+            (true, _) => shown.retain(|image| image.witness.is_referred_to_in(message)),
+            (false, true) => shown.retain(|image| image.witness.is_named_in(message)),
+            (false, false) => {}
         }
-    }
-
-    /// A container that carries an image volume waits in the same words for its own image and for the
-    /// volume's: only the reference in the message tells them apart. One that carries none, as
-    /// `helper`'s init container, can only wait for its own.
-    fn blames_carrier(&self, container: &str, message: &str) -> bool {
-        if !self.carrier.containers.iter().any(|name| name == container) {
-            return false;
+        let is_named = by_reference || by_name;
+        let is_own = is_named || (!carries && shown.len() == 1);
+        for image in shown {
+            image.attempts.observe(reason, message, is_own);
         }
-        let named = |names: &[String]| names.iter().any(|name| mentions(message, name));
-        let mut shown = self.images.iter().filter(|image| image.shown_by(container)).peekable();
-        shown.peek().is_none()
-            || (named(&self.carrier.names) && !shown.any(|image| named(&image.witness.names)))
+        // The kubelet pulls a container's own image before it looks at what the container mounts
+        // (kuberuntime's `startContainer`).
+        self.carrier.proven |= carries && is_named;
     }
 }
 
 impl ImageWitness {
-    /// `message` without the image's own names: a tag such as `20260429` or a repository called
-    /// `signature` says nothing about what went wrong.
-    fn without_names(&self, message: &str) -> String {
-        let mut names: Vec<&String> = self.references.iter().chain(&self.names).collect();
-        names.sort_by_key(|name| std::cmp::Reverse(name.len()));
-        let mut message = message.to_owned();
-        for name in names {
-            message = message.replace(name.as_str(), "");
+    fn is_referred_to_in(&self, message: &str) -> bool {
+        self.references.iter().any(|reference| mentions(message, reference))
+    }
+
+    fn is_named_in(&self, message: &str) -> bool {
+        self.names.iter().any(|name| mentions(message, name))
+    }
+}
+
+impl Carrier {
+    fn runs_in(&self, container: &str) -> bool {
+        self.witness.containers.iter().any(|name| name == container)
+    }
+
+    fn is_named_in(&self, message: &str) -> bool {
+        self.witness.names.iter().any(|name| mentions(message, name))
+    }
+
+    fn observe_failure(&mut self, container: &str, reason: &str, message: &str) {
+        let attempts = self.attempts.entry(container.to_owned()).or_default();
+        if attempts.observe(reason, message, true) {
+            return;
         }
-        message
+        self.proven = false;
+        self.cause = attempts.cause().cloned();
+    }
+}
+
+impl Image {
+    fn is_shown_by(&self, container: &str) -> bool {
+        self.witness.containers.iter().any(|name| name == container)
     }
 }
 
 /// Whether `message` names just this: `quay.io/team/app` does not stand in `quay.io/team/app-carrier`.
 fn mentions(message: &str, name: &str) -> bool {
-    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
-    message.match_indices(name).any(|(at, _)| {
-        let before = message[..at].chars().next_back();
-        let after = message[at + name.len()..].chars().next();
-        !before.is_some_and(inner) && !after.is_some_and(inner)
-    })
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '/');
+    !name.is_empty()
+        && message.match_indices(name).any(|(at, _)| {
+            let before = message[..at].chars().next_back();
+            let mut after = message[at + name.len()..].chars();
+            let follows = match after.next() {
+                // The end of a sentence, or of a tag such as `1.2`.
+                Some('.') => after.next().is_some_and(is_part),
+                after => after.is_some_and(is_part),
+            };
+            !before.is_some_and(|c| is_part(c) || c == '.') && !follows
+        })
 }
 
-impl Image {
-    fn shown_by(&self, container: &str) -> bool {
-        self.witness.containers.iter().any(|name| name == container)
-    }
-
-    /// The kubelet alternates: `ErrImagePull` with the bare cause at each attempt, and in between
-    /// `ImagePullBackOff`, which since 1.32 carries the last attempt's cause.
-    fn observe_pull_failure(&mut self, reason: &str, message: &str) {
-        let state = (reason.to_owned(), message.to_owned());
-        if self.waiting.as_ref() == Some(&state) {
-            return;
-        }
-        self.waiting = Some(state);
-        let back_off = reason == "ImagePullBackOff";
-        let (cause, carried) = cause_in(message);
-        if back_off && !carried {
-            // Confirms nothing, but is better than no cause at all.
-            self.cause.get_or_insert_with(|| Failure::new(Reason::PullFailed, message));
-            return;
-        }
-        let kind = classify_pull(reason, &self.witness.without_names(cause));
-        let again = self.cause.as_ref().is_some_and(|known| known.reason == kind);
-        // No registry was asked for an invalid name, so nothing can change about it.
-        let certain = back_off || again || reason == "InvalidImageName";
-        self.confirmed = kind.is_permanent() && certain;
-        self.cause = Some(Failure::new(kind, cause));
-    }
+/// Reasons of kuberuntime (`pkg/kubelet/kuberuntime/kuberuntime_container.go`) for what it does once the
+/// image is there.
+fn comes_after_pull(reason: &str) -> bool {
+    let steps = ["CreateContainer", "RunContainer", "PreCreateHook", "PreStartHook", "PostStartHook"];
+    reason == "CrashLoopBackOff" || steps.iter().any(|step| reason.starts_with(step))
 }
 
-/// Reasons of the kubelet's image manager (`pkg/kubelet/images/types.go`).
-fn is_pull_failure(reason: &str) -> bool {
-    matches!(
-        reason,
-        "ErrImagePull"
-            | "ImagePullBackOff"
-            | "InvalidImageName"
-            | "ErrImageNeverPull"
-            | "ImageInspectError"
-            | "RegistryUnavailable"
-            | "SignatureValidationFailed"
-    )
-}
-
-/// The cause in `Back-off pulling image "…": ErrImagePull: CAUSE`, or the whole message; and whether
-/// it was carried along like that.
-fn cause_in(message: &str) -> (&str, bool) {
-    let carried = message.strip_prefix("Back-off pulling image ").and_then(|rest| rest.split_once("\": "));
-    match carried {
-        Some((_, cause)) => (cause.strip_prefix("ErrImagePull: ").unwrap_or(cause), true),
-        None => (message, false),
-    }
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// `sha256:…` of an `imageID` such as `quay.io/team/app@sha256:…`. A bare `sha256:…` is the id of the

@@ -1,9 +1,26 @@
 //! What a watch event says about a Job or a pod, and nothing beyond what judging needs.
 
+use std::borrow::Cow;
+
 use k8s_openapi::api::batch::v1::JobStatus;
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PodCondition, PodStatus};
 
 use super::Ending;
+
+/// Of a message that is too long the beginning, which says who speaks, and the end, which is the cause.
+/// The API server takes more than a MiB, and a registry may answer with a whole web page.
+const CLIP_HEAD_BYTES: usize = 1024;
+const CLIP_TAIL_BYTES: usize = 3072;
+
+/// `message`, cut in the middle where it is longer than anybody reads.
+pub fn clip(message: &str) -> Cow<'_, str> {
+    if message.len() <= CLIP_HEAD_BYTES + CLIP_TAIL_BYTES {
+        return Cow::Borrowed(message);
+    }
+    let head = message.floor_char_boundary(CLIP_HEAD_BYTES);
+    let tail = message.ceil_char_boundary(message.len() - CLIP_TAIL_BYTES);
+    Cow::Owned(format!("{} … {}", &message[..head], &message[tail..]))
+}
 
 /// How a Job stands.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,12 +42,16 @@ pub struct PodFacts {
     pub unschedulable: Option<String>,
     /// Reason and message of a pod that failed as a whole: evicted, rejected by the kubelet.
     pub failed: Option<(String, String)>,
+    /// Reason and message of what takes it off its node: preemption, eviction, a taint.
+    pub disrupted: Option<(String, String)>,
+    /// Its sandbox and its mounts are there.
+    pub is_set_up: bool,
     /// Init containers first.
     pub containers: Vec<ContainerFacts>,
 }
 
 /// How one container of a pod stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct ContainerFacts {
     pub name: String,
     pub image_id: String,
@@ -63,19 +84,25 @@ impl JobFacts {
 
 impl PodFacts {
     pub fn new(uid: String, on_node: bool, terminating: bool, status: &PodStatus) -> PodFacts {
+        let words = |reason: Option<&String>, message: Option<&String>| {
+            let message = message.map(|message| clip(message).into_owned());
+            reason.map(|reason| (reason.clone(), message.unwrap_or_default()))
+        };
+        let condition = |kind: &str, state: &str| {
+            status.conditions.iter().flatten().find(|c| c.type_ == kind && c.status == state)
+        };
         let failed = (status.phase.as_deref() == Some("Failed"))
-            .then(|| status.reason.clone().map(|reason| (reason, status.message.clone().unwrap_or_default())))
+            .then(|| words(status.reason.as_ref(), status.message.as_ref()))
             .flatten();
-        let unschedulable = status
-            .conditions
-            .iter()
-            .flatten()
-            .find(|c| c.type_ == "PodScheduled" && c.status == "False")
-            .and_then(|c| c.message.clone());
+        let unschedulable = condition("PodScheduled", "False").and_then(|c| c.message.clone());
+        let disrupted = |c: &PodCondition| words(c.reason.as_ref(), c.message.as_ref());
+        let disrupted = condition("DisruptionTarget", "True").and_then(disrupted);
         let init = status.init_container_statuses.iter().flatten();
-        let containers =
+        let containers: Vec<ContainerFacts> =
             init.chain(status.container_statuses.iter().flatten()).map(ContainerFacts::new).collect();
-        PodFacts { uid, on_node, terminating, unschedulable, failed, containers }
+        let is_set_up = condition("PodReadyToStartContainers", "True").is_some()
+            || containers.iter().any(ContainerFacts::is_past_setup);
+        PodFacts { uid, on_node, terminating, unschedulable, failed, disrupted, is_set_up, containers }
     }
 }
 
@@ -83,7 +110,8 @@ impl ContainerFacts {
     fn new(status: &ContainerStatus) -> ContainerFacts {
         let states = [&status.state, &status.last_state];
         let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref()).map(|waiting| {
-            (waiting.reason.clone().unwrap_or_default(), waiting.message.clone().unwrap_or_default())
+            let message = waiting.message.as_deref().map(|message| clip(message).into_owned());
+            (waiting.reason.clone().unwrap_or_default(), message.unwrap_or_default())
         });
         ContainerFacts {
             name: status.name.clone(),
@@ -94,10 +122,60 @@ impl ContainerFacts {
     }
 }
 
+impl ContainerFacts {
+    /// Whether the kubelet has got as far as this container, which it does once the pod's sandbox stands.
+    fn is_past_setup(&self) -> bool {
+        let waits = |(reason, _): &(String, String)| {
+            !matches!(reason.as_str(), "" | "ContainerCreating" | "PodInitializing")
+        };
+        self.ran || self.waiting.as_ref().is_some_and(waits)
+    }
+}
+
 fn has_run(state: &ContainerState) -> bool {
     let terminated = state.terminated.as_ref();
     // When a pod ends before a container of it was ever started, the kubelet's status manager makes
     // this state up (`TerminatePod`), with exit code 137.
     let ended = terminated.is_some_and(|t| t.reason.as_deref() != Some("ContainerStatusUnknown"));
     state.running.is_some() || ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn facts(status: serde_json::Value) -> PodFacts {
+        PodFacts::new("p".into(), true, false, &serde_json::from_value(status).unwrap())
+    }
+
+    #[test]
+    fn a_message_keeps_its_beginning_and_its_end() {
+        assert_eq!(clip("short"), "short");
+        let long = format!("who speaks: {}: the cause é", "é".repeat(1 << 19));
+        let clipped = clip(&long);
+        assert!(
+            clipped.len() < 4200 && clipped.starts_with("who speaks") && clipped.ends_with("the cause é")
+        );
+        let waiting = json!({"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": "ErrImagePull", "message": long}}});
+        let pod = facts(json!({"containerStatuses": [waiting]}));
+        assert!(pod.containers[0].waiting.as_ref().is_some_and(|(_, message)| message.len() < 4200));
+    }
+
+    #[test]
+    fn conditions_tell_of_eviction_and_of_a_sandbox_that_stands() {
+        let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "PreemptionByScheduler", "message": "m"});
+        let pod = facts(json!({"conditions": [condition("DisruptionTarget", "True")]}));
+        assert_eq!(pod.disrupted, Some(("PreemptionByScheduler".to_owned(), "m".to_owned())));
+        assert!(!pod.is_set_up);
+        let pod = facts(json!({"conditions": [condition("PodReadyToStartContainers", "True")]}));
+        assert!(pod.is_set_up && pod.disrupted.is_none());
+        let waiting = |reason: &str| {
+            json!({"containerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": false,
+                "restartCount": 0, "state": {"waiting": {"reason": reason}}}]})
+        };
+        assert!(!facts(waiting("ContainerCreating")).is_set_up);
+        assert!(facts(waiting("ErrImagePull")).is_set_up);
+    }
 }

@@ -116,6 +116,45 @@ fn the_registrys_words_become_reasons() {
 }
 
 #[test]
+fn what_events_say_of_a_pod_is_told_with_its_images() {
+    let bed = shared();
+    let namespace = bed.namespace("pod-events");
+    let run = |images: &[&str], deadline: &str, reason: &str, message: &str| {
+        let config = one_group(images, &format!("deadline = \"{deadline}\"\ntemplate = \"helper\""));
+        let mut observer = Observer::start(bed, &namespace);
+        let running = bed.start_run(&namespace, &config, &["--node", "node-001"]);
+        let job = observer.wait_for(|job| job["status"]["active"] == 1);
+        let selector = format!("batch.kubernetes.io/job-name={}", job["metadata"]["name"].as_str().unwrap());
+        let pods = bed.get(&["get", "pods", "-n", &namespace, "-l", &selector]);
+        let pod = &items(&pods)[0]["metadata"];
+        let event = serde_json::json!({
+            "apiVersion": "v1", "kind": "Event", "type": "Warning", "reason": reason, "message": message,
+            "metadata": {"name": format!("{}.1", pod["name"].as_str().unwrap()), "namespace": namespace},
+            "involvedObject": {"kind": "Pod", "namespace": namespace, "name": pod["name"], "uid": pod["uid"]},
+        });
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), event.to_string()).unwrap();
+        let path = file.path().to_str().unwrap();
+        ended(&mut bed.kubectl(&["create", "-n", &namespace, "-f", path])).expect_code(0);
+        nodes_of(&running.end().expect_code(1).json(), 0)[0].clone()
+    };
+    // The second image keeps the kubelet from telling of the first one before the event is there.
+    let node = run(
+        &["registry.example.com/team/denied:1.0", "registry.example.com/team/slow-10s:1.0"],
+        "60s",
+        "FailedToRetrieveImagePullSecret",
+        "Unable to retrieve some image pull secrets (absent); attempting to pull the image may not succeed.",
+    );
+    assert_eq!(node["reason"], "pull-secret-missing", "{node}");
+    let words = node["message"].as_str().unwrap();
+    assert!(words.contains("absent") && words.contains("insufficient_scope"), "{words}");
+    let words = "MountVolume.SetUp failed for volume \"x\"";
+    let node = run(&["registry.example.com/team/slow-90s:1.0"], "10s", "FailedMount", words);
+    assert_eq!(node["reason"], "deadline-exceeded", "its sandbox stands: {node}");
+    assert!(node["message"].as_str().unwrap().contains(words), "{node}");
+}
+
+#[test]
 fn a_pull_that_outlasts_the_deadline_fails_and_its_neighbours_do_not() {
     let bed = shared();
     let namespace = bed.namespace("deadline");

@@ -61,12 +61,12 @@ impl Runner<'_> {
         }
         // Pods before what events say of them; those of pods that are gone are of no use to us.
         let (pulls, others): (Vec<Seen>, Vec<Seen>) =
-            others.into_iter().partition(|seen| matches!(seen, Seen::Pull(..)));
+            others.into_iter().partition(|seen| matches!(seen, Seen::PodEvent(..)));
         for seen in others {
             self.notice(seen);
         }
         for seen in pulls {
-            if matches!(&seen, Seen::Pull(pod, _) if self.pods.contains_key(pod)) {
+            if matches!(&seen, Seen::PodEvent(pod, _) if self.pods.contains_key(pod)) {
                 self.notice(seen);
             }
         }

@@ -5,8 +5,8 @@ use tokio::time::Instant;
 use super::super::ClusterError;
 use super::super::watch::{Seen, SeenJob};
 use super::flight::Look;
-use super::{EARLY_PULLS_MAX, Runner, witness};
-use crate::outcome::{Decision, Ending, PullFacts, read_annotation};
+use super::{EARLY_POD_EVENTS_MAX, Runner, witness};
+use crate::outcome::{Decision, Ending, PodEvent, read_annotation};
 use crate::plan::JobIndex;
 
 impl Runner<'_> {
@@ -30,7 +30,7 @@ impl Runner<'_> {
             Seen::JobGone(key) | Seen::Pod(key, _) | Seen::PodGone(key, _) | Seen::Rejected(key, _, _) => {
                 self.by_key.get(key).copied()
             }
-            Seen::Pull(uid, _) => self.pods.get(uid).copied(),
+            Seen::PodEvent(uid, _) => self.pods.get(uid).copied(),
             Seen::Trouble(_) | Seen::Denied(_) => None,
         };
         match (index, seen) {
@@ -39,7 +39,7 @@ impl Runner<'_> {
                 self.release_holder(&key);
                 self.earlier.forget(&key);
             }
-            (None, Seen::Pull(uid, pull)) => self.keep_pull(uid, pull),
+            (None, Seen::PodEvent(uid, event)) => self.keep_pod_event(uid, event),
             (None, _) => {}
             (Some(index), seen) => {
                 if let Seen::Pod(_, facts) = &seen {
@@ -55,7 +55,7 @@ impl Runner<'_> {
     pub(super) fn route(&mut self, index: JobIndex, seen: Seen) {
         match (self.flights.contains_key(&index), self.results.get_mut(&index), seen) {
             (true, _, seen) => self.observe(index, seen),
-            (false, Some(result), Seen::Pull(_, pull)) => {
+            (false, Some(result), Seen::PodEvent(_, PodEvent::Pull(pull))) => {
                 if let Some(job) = self.batches.job(index) {
                     witness::add_pull(result, &job.group.images, &pull);
                 }
@@ -67,13 +67,13 @@ impl Runner<'_> {
         }
     }
 
-    fn keep_pull(&mut self, pod: String, pull: PullFacts) {
-        self.early_pulls_count += 1;
-        if self.early_pulls_count > EARLY_PULLS_MAX {
-            self.early_pulls.clear();
-            self.early_pulls_count = 1;
+    fn keep_pod_event(&mut self, pod: String, event: PodEvent) {
+        self.early_pod_events_count += 1;
+        if self.early_pod_events_count > EARLY_POD_EVENTS_MAX {
+            self.early_pod_events.clear();
+            self.early_pod_events_count = 1;
         }
-        self.early_pulls.entry(pod).or_default().push(pull);
+        self.early_pod_events.entry(pod).or_default().push(event);
     }
 
     pub(super) fn observe(&mut self, index: JobIndex, seen: Seen) {
@@ -81,12 +81,12 @@ impl Runner<'_> {
         match seen {
             Seen::Pod(_, facts) => {
                 flight.evidence.observe_pod(&facts);
-                for pull in self.early_pulls.remove(&facts.uid).unwrap_or_default() {
-                    flight.evidence.observe_pull(&pull);
+                for event in self.early_pod_events.remove(&facts.uid).unwrap_or_default() {
+                    flight.evidence.observe_pod_event(&facts.uid, &event);
                 }
             }
             Seen::PodGone(_, uid) => flight.evidence.observe_pod_gone(&uid),
-            Seen::Pull(_, pull) => drop(flight.evidence.observe_pull(&pull)),
+            Seen::PodEvent(pod, event) => flight.evidence.observe_pod_event(&pod, &event),
             Seen::Rejected(_, uid, rejection) => flight.on_rejection(uid, rejection),
             Seen::Job(job) => self.on_job(index, *job),
             // An adopted Job has two names: its own, and that of the one it stands in for.

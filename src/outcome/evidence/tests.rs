@@ -425,3 +425,196 @@ fn a_node_that_came_back_is_no_cause_any_longer() {
         "{outcome:?}"
     );
 }
+
+fn named(image: &str, cause: &str) -> String {
+    format!("failed to pull and unpack image \"{image}\": {cause}")
+}
+
+#[test]
+fn a_throttled_carrier_is_neither_broken_nor_makes_its_images_unknown() {
+    let throttled = "Back-off pulling image \"k8s.io/pause\": ErrImagePull: pull QPS exceeded";
+    let mut evidence = volumes(3);
+    evidence.observe_pod(&pod(vec![
+        waiting("image-0", "ImagePullBackOff", throttled),
+        waiting("image-1", "ErrImagePull", "pull QPS exceeded"),
+        creating("image-2"),
+    ]));
+    evidence.observe_pull(&pull_of("h.example/team/c:1", Some(Pull::default())));
+    assert!(evidence.lacks_cause(), "the node may be asked what it has");
+    assert_eq!(evidence.broken_carrier(), None);
+    let outcome = evidence.outcome(&deadline());
+    assert_eq!(states(&outcome), ["deadline-exceeded", "pull-failed", "pulled"]);
+}
+
+#[test]
+fn a_throttled_attempt_hides_no_cause_and_takes_no_confirmation_back() {
+    let mut evidence = helper(1);
+    let cause = named("h.example/team/a:1", "failed to resolve image: h.example/team/a:1: not found");
+    evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", &cause)]));
+    evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", "pull QPS exceeded")]));
+    assert_eq!(states(&evidence.outcome(&deadline())), ["image-not-found"]);
+    evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", &cause)]));
+    assert_eq!(evidence.decide(), Decision::EndEarly);
+}
+
+#[test]
+fn a_carrier_is_broken_once_one_container_has_failed_for_it_twice() {
+    let words = named("k8s.io/pause:3.10.1", "failed to resolve image: k8s.io/pause:3.10.1: not found");
+    let mut evidence = volumes(2);
+    let both = ["image-0", "image-1"].map(|name| waiting(name, "ErrImagePull", &words));
+    evidence.observe_pod(&pod(both.to_vec()));
+    assert_eq!(evidence.broken_carrier(), None, "two containers that fail alike are one attempt");
+    let backed_off = format!("Back-off pulling image \"k8s.io/pause:3.10.1\": ErrImagePull: {words}");
+    evidence.observe_pod(&pod(vec![waiting("image-0", "ImagePullBackOff", &backed_off)]));
+    let expected = Failure::new(Reason::CarrierImageFailed, words);
+    assert_eq!(evidence.broken_carrier(), Some(expected));
+}
+
+#[test]
+fn a_carrier_that_one_container_got_is_there_although_others_still_show_its_failure() {
+    let words = "failed to resolve image: k8s.io/pause:3.10.1: dial tcp 10.0.0.1:443: i/o timeout";
+    let mut evidence = volumes(3);
+    let failing =
+        [waiting("image-0", "ErrImagePull", words), waiting("image-2", "ImagePullBackOff", &back_off(words))];
+    let [first, last] = failing;
+    evidence.observe_pod(&pod(vec![first.clone(), creating("image-1"), last.clone()]));
+    evidence.observe_pod(&pod(vec![first, ran("image-1"), last]));
+    let outcome = evidence.outcome(&deadline());
+    assert_eq!(states(&outcome), ["deadline-exceeded", "present", "deadline-exceeded"]);
+    // The kubelet says so itself.
+    let mut evidence = volumes(1);
+    evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", words)]));
+    evidence.observe_pull(&pull_of("k8s.io/pause", None));
+    assert_eq!(states(&evidence.outcome(&deadline())), ["deadline-exceeded"]);
+}
+
+#[test]
+fn an_images_own_cause_is_told_although_the_carrier_fails_too() {
+    let own = named("h.example/team/a:1", "failed to copy: write /var/lib/x: no space left on device");
+    let carriers = named("k8s.io/pause", "write /var/lib/y: no space left on device");
+    let mut evidence = volumes(2);
+    evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", &own), creating("image-1")]));
+    evidence.observe_pod(&pod(vec![
+        waiting("image-0", "ErrImagePull", &carriers),
+        waiting("image-1", "ErrImagePull", &carriers),
+    ]));
+    let outcome = evidence.outcome(&deadline());
+    assert_eq!(states(&outcome), ["disk-full", "unknown"]);
+    assert_eq!(reason(&outcome), Some(Reason::DiskFull));
+}
+
+#[test]
+fn a_cause_without_a_name_is_the_carriers_once_the_back_off_says_so() {
+    let cause = "Error response from daemon: Get \"https://k8s.io/v2/\": dial tcp 10.0.0.1:443: i/o timeout";
+    let mut evidence = volumes(1);
+    evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", cause)]));
+    let named = format!("Back-off pulling image \"k8s.io/pause\": ErrImagePull: {cause}");
+    evidence.observe_pod(&pod(vec![waiting("image-0", "ImagePullBackOff", &named)]));
+    let outcome = evidence.outcome(&deadline());
+    assert_eq!(
+        (reason(&outcome), states(&outcome)),
+        (Some(Reason::CarrierImageFailed), vec!["unknown".into()])
+    );
+    evidence.observe_pull(&pull_of("k8s.io/pause", None));
+    assert_eq!(states(&evidence.outcome(&deadline())), ["deadline-exceeded"]);
+}
+
+#[test]
+fn a_message_that_names_one_image_of_a_container_blames_no_other() {
+    let mut witnesses = names(2).into_iter().map(|name| ImageWitness {
+        references: vec![format!("{name}:1")],
+        names: vec![name],
+        containers: vec!["all".into()],
+        runs: false,
+    });
+    let images = vec![witnesses.next().unwrap(), witnesses.next().unwrap()];
+    let mut evidence = Evidence::new(images, CarrierWitness::default());
+    evidence.observe_pod(&pod(vec![waiting("all", "ErrImagePull", NOT_FOUND)]));
+    assert_eq!(states(&evidence.outcome(&deadline())), ["deadline-exceeded", "image-not-found"]);
+}
+
+#[test]
+fn a_carrier_of_the_images_own_repository_is_told_apart_by_its_tag() {
+    let witness = ImageWitness {
+        names: vec!["q.io/ctl".into()],
+        references: vec!["q.io/ctl:2".into()],
+        containers: vec!["image-0".into()],
+        runs: false,
+    };
+    let carrier = CarrierWitness { names: vec!["q.io/ctl:1".into()], containers: vec!["image-0".into()] };
+    for (image, expected) in [("q.io/ctl:1", "unknown"), ("q.io/ctl:2", "image-not-found")] {
+        let mut evidence = Evidence::new(vec![witness.clone()], carrier.clone());
+        let words = named(image, &format!("failed to resolve image: {image}: not found"));
+        evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", &words)]));
+        assert_eq!(states(&evidence.outcome(&deadline())), [expected], "{image}");
+    }
+}
+
+#[test]
+fn an_absent_pull_secret_is_the_reason_where_the_registry_refuses() {
+    let refused = "failed to resolve image: unexpected status from HEAD request to https://h.example/v2/: 401 Unauthorized";
+    let mut evidence = helper(2);
+    evidence.observe_pod_event("p", &PodEvent::SecretsMissing("absent".into()));
+    evidence.observe_pod(&pod(vec![
+        waiting("image-0", "ErrImagePull", &named("h.example/team/a:1", refused)),
+        waiting("image-1", "ErrImagePull", NOT_FOUND),
+    ]));
+    let outcome = evidence.outcome(&deadline());
+    assert_eq!(states(&outcome), ["pull-secret-missing", "image-not-found"]);
+    let Verdict::Failed(failure) = outcome.verdict else { panic!("{outcome:?}") };
+    assert!(failure.message.contains("absent") && failure.message.contains("401"), "{failure:?}");
+}
+
+#[test]
+fn a_pod_that_cannot_be_set_up_is_the_reason_until_it_can() {
+    let words = "FailedCreatePodSandBox: failed to set up network";
+    let event = PodEvent::Trouble(Failure::new(Reason::PodFailed, words));
+    let mut evidence = helper(1);
+    evidence.observe_pod(&pod(vec![creating("install"), creating("image-0")]));
+    evidence.observe_pod_event("p", &event);
+    assert!(evidence.lacks_cause(), "the node may be at fault");
+    let outcome = evidence.outcome(&deadline());
+    assert_eq!(outcome.verdict, Verdict::Failed(Failure::new(Reason::PodFailed, words)));
+    // Nothing else explains a Job whose pod shows no image.
+    let mut unseen = Evidence::unseen(1);
+    unseen.observe_pod(&pod(vec![]));
+    unseen.observe_pod_event("p", &event);
+    assert_eq!(reason(&unseen.outcome(&deadline())), Some(Reason::PodFailed));
+
+    evidence.observe_pod(&PodFacts { is_set_up: true, ..pod(vec![ran("install"), creating("image-0")]) });
+    for _ in 0..2 {
+        let outcome = evidence.outcome(&deadline());
+        assert_eq!(reason(&outcome), Some(Reason::DeadlineExceeded));
+        assert!(matches!(&outcome.verdict, Verdict::Failed(f) if f.message.contains(words)), "{outcome:?}");
+        // The event comes late.
+        evidence.observe_pod_event("p", &event);
+    }
+    evidence.observe_node(Some(Failure::new(Reason::NodeNotReady, "Ready is Unknown")));
+    assert_eq!(reason(&evidence.outcome(&deadline())), Some(Reason::NodeNotReady));
+}
+
+#[test]
+fn an_evicted_or_preempted_pod_is_the_reason_where_no_other_gets_further() {
+    let words = |word: &str| Some((word.to_owned(), "low on memory".to_owned()));
+    for lost in [
+        PodFacts { failed: words("Evicted"), ..pod(vec![creating("image-0")]) },
+        PodFacts { disrupted: words("PreemptionByScheduler"), ..pod(vec![creating("image-0")]) },
+    ] {
+        let mut evidence = volumes(1);
+        evidence.observe_pod(&lost);
+        evidence.observe_pod_gone("p");
+        assert_eq!(states(&evidence.outcome(&deadline())), ["pod-failed"], "{lost:?}");
+        evidence.observe_pod(&PodFacts { uid: "q".into(), ..pod(vec![creating("image-0")]) });
+        assert_eq!(states(&evidence.outcome(&deadline())), ["deadline-exceeded"], "{lost:?}");
+    }
+}
+
+#[test]
+fn what_fails_after_the_pull_proves_the_image() {
+    for reason in ["CreateContainerConfigError", "RunContainerError", "PreStartHookError", "CrashLoopBackOff"]
+    {
+        let mut evidence = helper(1);
+        evidence.observe_pod(&pod(vec![waiting("image-0", reason, "x")]));
+        assert_eq!(states(&evidence.outcome(&deadline())), ["present"], "{reason}");
+    }
+}

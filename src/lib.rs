@@ -11,6 +11,7 @@
 //!
 //! * [`config`], [`plan`], [`render`], [`outcome`] and [`report`] are pure but for `config::load`:
 //!   no client, no clock, no files. Facts go in, values come out.
+//! * [`outside_text`] is what every text that somebody else wrote passes through on its way out.
 //! * [`cluster`] is the only room that names `kube::Client`.
 //! * [`telemetry`] is what the process tells about itself: log lines, metrics, what probes ask.
 //! * [`commands`] are tables of contents: they call the rooms in order, print what those return
@@ -21,6 +22,7 @@ pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod outcome;
+pub mod outside_text;
 pub mod plan;
 mod progress;
 pub mod render;

@@ -32,6 +32,7 @@ mod connect;
 mod election;
 mod error;
 mod gate;
+mod job_events;
 mod node_watch;
 mod nodes;
 mod retry;
@@ -58,6 +59,7 @@ pub struct Cluster {
     traffic: Traffic,
     /// For how long a create that we may not make is tried again.
     forgiveness: Duration,
+    job_events: job_events::JobEvents,
 }
 
 impl Cluster {

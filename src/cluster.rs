@@ -28,6 +28,7 @@ pub use watch::{JobKey, Watches};
 mod announce;
 mod apply;
 mod ask;
+mod completed;
 mod connect;
 mod election;
 mod error;

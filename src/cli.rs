@@ -1,7 +1,10 @@
-//! Flags and subcommands, with the environment names that stand for them. No logic.
+//! Flags and subcommands, with the environment names that stand for them. No logic but what a call
+//! without a command means.
 
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -195,6 +198,49 @@ pub struct GlobalArgs {
         default_value_t = LogFormat::Text
     )]
     pub log_format: LogFormat,
+    #[arg(skip)]
+    pub terminal: Terminal,
+}
+
+/// What the environment says of whoever reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terminal {
+    /// `NO_COLOR` is set, and not empty.
+    pub no_color: bool,
+    /// `TERM=dumb`: neither colour nor a cursor that moves.
+    pub is_dumb: bool,
+}
+
+/// Where the process was started, as far as that decides what its arguments mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    pub terminal: Terminal,
+    /// A person may have typed the command just to see what it says.
+    pub on_terminal: bool,
+    pub in_pod: bool,
+    /// The images of the 2017 interface are given.
+    pub has_images: bool,
+}
+
+impl Surroundings {
+    pub fn new(environment: &BTreeMap<String, String>, on_terminal: bool) -> Surroundings {
+        let value = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+        Surroundings {
+            terminal: Terminal {
+                no_color: value("NO_COLOR").is_some(),
+                is_dumb: value("TERM").is_some_and(|term| term == "dumb"),
+            },
+            on_terminal,
+            in_pod: value("KUBERNETES_SERVICE_HOST").is_some(),
+            has_images: value("QUAY_IMAGES").is_some(),
+        }
+    }
+
+    /// Whether a call without a command may start a run: on a person's terminal only where it says of what.
+    fn may_run_unasked(&self, config: Option<&Path>) -> bool {
+        let names_config = config.is_some_and(|path| !path.as_os_str().is_empty());
+        !self.on_terminal || self.in_pod || self.has_images || names_config
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -218,37 +264,44 @@ pub enum LogFormat {
 }
 
 impl Cli {
-    /// Parses `args` (the program's name first). Where they name no command, `run` is meant.
-    pub fn parse_args(args: Vec<std::ffi::OsString>) -> Result<Cli, clap::Error> {
+    /// Parses `args` (the program's name first). Where they name no command, `run` is meant; on a terminal
+    /// they must say of what, or the help is the answer, as an error.
+    pub fn parse_args(args: Vec<OsString>, surroundings: &Surroundings) -> Result<Cli, clap::Error> {
         let (outdated, args): (Vec<_>, Vec<_>) = args.into_iter().partition(|arg| is_outdated(arg));
-        let mut cli = Cli::parse_current(args)?;
+        let mut cli = Cli::parse_current(args, surroundings)?;
         cli.outdated = outdated.iter().map(|flag| flag.to_string_lossy().into_owned()).collect();
+        cli.global.terminal = surroundings.terminal;
         Ok(cli)
     }
 
-    fn parse_current(args: Vec<std::ffi::OsString>) -> Result<Cli, clap::Error> {
+    fn parse_current(args: Vec<OsString>, surroundings: &Surroundings) -> Result<Cli, clap::Error> {
         let error = match Cli::try_parse_from(&args) {
             Ok(cli) => return Ok(cli),
             Err(error) => error,
         };
         use clap::error::ErrorKind;
-        let has_no_command = matches!(
+        let is_bare = matches!(
             error.kind(),
-            ErrorKind::MissingSubcommand
-                | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-                | ErrorKind::UnknownArgument
-        ) && !args.iter().skip(1).any(|arg| is_command(arg));
-        if !has_no_command {
+            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        );
+        let may_be_run = is_bare || error.kind() == ErrorKind::UnknownArgument;
+        if !may_be_run || args.iter().skip(1).any(|arg| is_command(arg)) {
             return Err(error);
         }
+        let program = args.first().cloned();
         let mut with_run = args;
         with_run.insert(with_run.len().min(1), "run".into());
-        Cli::try_parse_from(with_run)
+        let cli = Cli::try_parse_from(with_run)?;
+        // Flags of `run` itself are a wish to run.
+        if is_bare && !surroundings.may_run_unasked(cli.global.config.as_deref()) {
+            return Cli::try_parse_from(program);
+        }
+        Ok(cli)
     }
 }
 
 /// glog's flags, which the manifests of 2017 give: clap would read `-logtostderr` as `-l -o …`.
-fn is_outdated(arg: &std::ffi::OsStr) -> bool {
+fn is_outdated(arg: &OsStr) -> bool {
     let Some(flag) = arg.to_str().and_then(|text| text.strip_prefix('-')) else { return false };
     let flag = flag.strip_prefix('-').unwrap_or(flag);
     let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
@@ -259,7 +312,7 @@ fn is_outdated(arg: &std::ffi::OsStr) -> bool {
     }
 }
 
-fn is_command(arg: &std::ffi::OsStr) -> bool {
+fn is_command(arg: &OsStr) -> bool {
     use clap::CommandFactory;
     arg == "help" || Cli::command().get_subcommands().any(|command| arg == command.get_name())
 }
@@ -269,8 +322,17 @@ mod tests {
     use super::*;
 
     fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+        parse_in(args, &Surroundings::default())
+    }
+
+    fn parse_in(args: &[&str], surroundings: &Surroundings) -> Result<Cli, clap::Error> {
         let program = std::iter::once("quayctl-controller");
-        Cli::parse_args(program.chain(args.iter().copied()).map(Into::into).collect())
+        Cli::parse_args(program.chain(args.iter().copied()).map(Into::into).collect(), surroundings)
+    }
+
+    fn surroundings(variables: &[(&str, &str)], on_terminal: bool) -> Surroundings {
+        let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        Surroundings::new(&variables.collect(), on_terminal)
     }
 
     #[test]
@@ -291,6 +353,42 @@ mod tests {
             let cli = parse(args).unwrap();
             assert!(matches!(cli.command, Command::Run(_)), "{args:?}");
         }
+    }
+
+    #[test]
+    fn on_a_terminal_a_run_is_asked_for() {
+        let runs = |args: &[&str], variables: &[(&str, &str)]| match parse_in(
+            args,
+            &surroundings(variables, true),
+        ) {
+            Ok(cli) => {
+                assert!(matches!(cli.command, Command::Run(_)), "{args:?}");
+                true
+            }
+            Err(error) => {
+                let kind = clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+                assert!(error.kind() == kind && error.use_stderr(), "{args:?}: {error}");
+                false
+            }
+        };
+        for args in [&[][..], &["-n", "pulls"], &["-v"], &["-logtostderr", "-v=2"]] {
+            assert!(!runs(args, &[("QUAY_IMAGES", ""), ("HOME", "/")]), "{args:?}");
+            assert!(
+                runs(args, &[("QUAY_IMAGES", "a")]) && runs(args, &[("KUBERNETES_SERVICE_HOST", "10.0.0.1")])
+            );
+        }
+        for args in [&["run"][..], &["--config", "x.toml"], &["-o", "json"], &["--group", "g", "-n", "pulls"]]
+        {
+            assert!(runs(args, &[]), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn the_environment_says_what_a_terminal_takes() {
+        let terminal = |variables: &[(&str, &str)]| surroundings(variables, true).terminal;
+        assert_eq!(terminal(&[("NO_COLOR", ""), ("TERM", "xterm")]), Terminal::default());
+        assert_eq!(terminal(&[("NO_COLOR", "0")]), Terminal { no_color: true, is_dumb: false });
+        assert_eq!(terminal(&[("TERM", "dumb")]), Terminal { no_color: false, is_dumb: true });
     }
 
     #[test]

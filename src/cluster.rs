@@ -28,10 +28,12 @@ pub use watch::{JobKey, Watches};
 mod announce;
 mod apply;
 mod ask;
+mod completed;
 mod connect;
 mod election;
 mod error;
 mod gate;
+mod job_events;
 mod node_watch;
 mod nodes;
 mod retry;
@@ -58,6 +60,7 @@ pub struct Cluster {
     traffic: Traffic,
     /// For how long a create that we may not make is tried again.
     forgiveness: Duration,
+    job_events: job_events::JobEvents,
 }
 
 impl Cluster {

@@ -2,7 +2,7 @@
 //! the rooms in order, print what those return, and decide nothing themselves.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io;
 
 use thiserror::Error;
 
@@ -16,6 +16,7 @@ use crate::telemetry;
 
 mod check;
 mod cluster_check;
+mod output;
 mod plan;
 mod render;
 mod run;
@@ -24,6 +25,7 @@ mod serve;
 mod signals;
 mod templates;
 
+use output::{stream_to_stdout, write_aside, write_stderr, write_stdout};
 use templates::{Material, Tried};
 
 /// Every planned node has every image.
@@ -73,7 +75,8 @@ impl CommandError {
 /// Does what `cli` asks for, and returns the exit code.
 pub fn execute(cli: Cli) -> Result<u8, CommandError> {
     let Cli { outdated, global, command } = cli;
-    telemetry::init(&global).map_err(CommandError::Usage)?;
+    let stays = matches!(command, Command::Serve(_));
+    telemetry::init(&global, stays).map_err(CommandError::Usage)?;
     for flag in outdated {
         tracing::warn!("{flag} has no effect: logs go to stderr, -v and --log say how much; remove it");
     }
@@ -126,7 +129,7 @@ fn load_config(global: &GlobalArgs, selection: &Selection) -> Result<Loaded, Com
         {
             problems.retain(|problem| problem.severity == Severity::Error);
         }
-        CommandError::Config(error.shown(telemetry::use_color(global.color, &io::stderr())))
+        CommandError::Config(error.shown(telemetry::use_color(global, &io::stderr())))
     };
     let mut loaded = load_result(global).map_err(shown)?;
     for warning in &loaded.warnings {
@@ -144,10 +147,7 @@ fn renderer(loaded: &Loaded, global: &GlobalArgs) -> Result<Renderer, CommandErr
     }
     match renderer {
         Some(renderer) if errors.is_empty() => Ok(renderer),
-        _ => Err(CommandError::Config(problem::render(
-            &errors,
-            telemetry::use_color(global.color, &io::stderr()),
-        ))),
+        _ => Err(CommandError::Config(problem::render(&errors, telemetry::use_color(global, &io::stderr())))),
     }
 }
 
@@ -180,25 +180,4 @@ fn some_of(names: &BTreeSet<String>) -> String {
         shown.push(&more);
     }
     shown.join(", ")
-}
-
-/// Writes data to stdout.
-fn write_stdout(text: &str) -> Result<(), CommandError> {
-    stream_to_stdout(|stdout| stdout.write_all(text.as_bytes()))
-}
-
-/// Lets `write` write to stdout. A reader that has seen enough, as in `| head -1`, is no error.
-fn stream_to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CommandError> {
-    let mut stdout = io::BufWriter::new(io::stdout().lock());
-    match write(&mut stdout).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(source) => Err(CommandError::Output { what: "to stdout".to_owned(), source }),
-        Ok(()) => Ok(()),
-    }
-}
-
-/// Writes words for people to stderr, which nobody may be reading.
-fn write_stderr(text: &str) {
-    let mut stderr = io::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes());
 }

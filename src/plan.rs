@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub use agenda::{Agenda, Cause, Due, Traces, Turns};
 pub use arrivals::{Arrivals, JobEnd};
 pub use node::{ListedNode, Node, Taint};
+pub use presence::CompletedJob;
 pub use queue::{JobIndex, Queue};
 
 use crate::config::{Config, Group, Limit, TemplateName, go_duration, sha256_hex};
@@ -21,6 +22,7 @@ mod content;
 mod eligibility;
 mod name;
 pub mod node;
+mod presence;
 mod queue;
 
 /// What a run may take beside its Jobs: listing nodes, and Jobs that end late.

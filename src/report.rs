@@ -13,7 +13,8 @@ mod plan;
 mod summary;
 mod table;
 
-pub use plan::{PlanCounts, PlanReport, Refusal};
+pub use plan::{PlanReport, Refusal};
+pub use table::skipped_in_words;
 
 /// The whole report; unknown values are null.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -43,11 +44,28 @@ pub struct GroupReport {
     pub nodes: Vec<NodeReport>,
 }
 
+/// Of nodes by their [`Tally`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Counts {
     pub succeeded: usize,
+    /// Of these something is wrong; the two below had no time.
     pub failed: usize,
     pub skipped: usize,
+    /// The run was ended while their Jobs were live.
+    pub interrupted: usize,
+    /// The run ended before their turn.
+    pub not_started: usize,
+}
+
+/// As what a node is counted. Its verdict is `failed` wherever it was planned and has not every image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tally {
+    Succeeded,
+    Failed,
+    Skipped,
+    Interrupted,
+    NotStarted,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -114,7 +132,8 @@ impl RunReport {
             .zip(results)
             .map(|(group, results)| GroupReport::new(group, results))
             .collect();
-        let any_failed = groups.iter().any(|group| group.counts.failed > 0);
+        let is_short = |group: &GroupReport| group.counts.succeeded < group.counts.planned();
+        let any_failed = groups.iter().any(is_short);
         let left_out = |group: &GroupReport| group.counts.skipped > 0 || group.nodes.is_empty();
         let too_few = strict && groups.iter().any(left_out);
         let exit_code = ended_by.unwrap_or(u8::from(any_failed || too_few));
@@ -133,11 +152,54 @@ impl RunReport {
 
     /// Over all groups; a node counts once for each of its groups.
     pub fn counts(&self) -> Counts {
-        self.groups.iter().fold(Counts::default(), |sum, group| Counts {
-            succeeded: sum.succeeded + group.counts.succeeded,
-            failed: sum.failed + group.counts.failed,
-            skipped: sum.skipped + group.counts.skipped,
-        })
+        self.groups.iter().fold(Counts::default(), |sum, group| sum.plus(group.counts))
+    }
+}
+
+impl Counts {
+    /// Nodes that were to get a Job.
+    pub fn planned(self) -> usize {
+        let Counts { succeeded, failed, skipped: _, interrupted, not_started } = self;
+        succeeded + failed + interrupted + not_started
+    }
+
+    /// `3 succeeded, 1 failed, 0 skipped`; of nodes that had no time only where there are any.
+    pub fn in_words(self) -> String {
+        let Counts { succeeded, failed, skipped, .. } = self;
+        format!("{succeeded} succeeded, {failed} failed{}, {skipped} skipped", self.unfinished_in_words())
+    }
+
+    /// `, 2 interrupted, 1 not started`, or nothing.
+    fn unfinished_in_words(self) -> String {
+        let unfinished = [(self.interrupted, "interrupted"), (self.not_started, "not started")];
+        let unfinished = unfinished.into_iter().filter(|(count, _)| *count > 0);
+        unfinished.map(|(count, what)| format!(", {count} {what}")).collect()
+    }
+
+    fn plus(self, other: Counts) -> Counts {
+        Counts {
+            succeeded: self.succeeded + other.succeeded,
+            failed: self.failed + other.failed,
+            skipped: self.skipped + other.skipped,
+            interrupted: self.interrupted + other.interrupted,
+            not_started: self.not_started + other.not_started,
+        }
+    }
+}
+
+impl FromIterator<Tally> for Counts {
+    fn from_iter<T: IntoIterator<Item = Tally>>(nodes: T) -> Counts {
+        let mut counts = Counts::default();
+        for node in nodes {
+            *match node {
+                Tally::Succeeded => &mut counts.succeeded,
+                Tally::Failed => &mut counts.failed,
+                Tally::Skipped => &mut counts.skipped,
+                Tally::Interrupted => &mut counts.interrupted,
+                Tally::NotStarted => &mut counts.not_started,
+            } += 1;
+        }
+        counts
     }
 }
 
@@ -147,17 +209,24 @@ impl GroupReport {
         let mut nodes: Vec<NodeReport> =
             done.chain(planned.skipped.iter().map(NodeReport::of_skipped)).collect();
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
-        let count = |verdict| nodes.iter().filter(|node| node.verdict == verdict).count();
-        let counts = Counts {
-            succeeded: count(NodeVerdict::Succeeded),
-            failed: count(NodeVerdict::Failed),
-            skipped: count(NodeVerdict::Skipped),
-        };
+        let counts = nodes.iter().map(NodeReport::tally).collect();
         GroupReport { name: planned.group.name.clone(), counts, nodes }
     }
 }
 
 impl NodeReport {
+    pub fn tally(&self) -> Tally {
+        match self.verdict {
+            NodeVerdict::Succeeded => Tally::Succeeded,
+            NodeVerdict::Skipped => Tally::Skipped,
+            NodeVerdict::Failed => match self.reason.and_then(Reason::from_code) {
+                Some(Reason::Interrupted) => Tally::Interrupted,
+                Some(Reason::NotStarted) => Tally::NotStarted,
+                _ => Tally::Failed,
+            },
+        }
+    }
+
     fn of_job(job: &PlannedJob, result: &JobResult) -> NodeReport {
         let JobResult { outcome, started_at, finished_at, adopted } = result;
         let (verdict, reason, message) = match &outcome.verdict {

@@ -16,37 +16,45 @@ mod exposition;
 mod metrics;
 mod process;
 mod series;
+mod stderr;
 
 pub use endpoints::{Health, serve_endpoints};
 pub use metrics::{CONTENT_TYPE, Metrics};
+pub use stderr::{Patient, Stderr, stderr};
 
-/// Sets up logging for the whole process; a second call changes nothing.
-pub fn init(args: &GlobalArgs) -> Result<(), String> {
+/// Sets up logging for the whole process; a second call changes nothing. `stays` is true of a process whose
+/// log is read on another day.
+pub fn init(args: &GlobalArgs, stays: bool) -> Result<(), String> {
     let filter = match &args.log {
         Some(filter) => EnvFilter::try_new(filter).map_err(|e| {
             format!("invalid log filter {filter:?}: {e}; use a level such as `debug`, or target=level")
         })?,
         None => EnvFilter::new(default_filter(args)),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A line that cannot be written must not end what it tells of: by default that would be printed, which
+    // panics where nothing can be.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| stderr::LogWriter)
+        .log_internal_errors(false);
     // An error means that a subscriber is there already, in a test.
     let _ = match args.log_format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Text => builder
-            .with_ansi(use_color(args.color, &io::stderr()))
+            .with_ansi(use_color(args, &io::stderr()))
             .with_target(args.verbose > 0)
-            .with_timer(ClockTime)
+            .with_timer(ClockTime { is_dated: stays })
             .try_init(),
     };
     Ok(())
 }
 
 /// Whether what goes to `stream` may carry colour.
-pub fn use_color(choice: Color, stream: &impl IsTerminal) -> bool {
-    match choice {
+pub fn use_color(args: &GlobalArgs, stream: &impl IsTerminal) -> bool {
+    match args.color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => stream.is_terminal(),
+        Color::Auto => stream.is_terminal() && !args.terminal.no_color && !args.terminal.is_dumb,
     }
 }
 
@@ -61,11 +69,15 @@ fn default_filter(args: &GlobalArgs) -> &'static str {
     }
 }
 
-/// Time of day in UTC: a run is read within its day, and 80 columns are few.
-struct ClockTime;
+/// In UTC, to the second. A run is read within its day, and 80 columns are few; a process that stays is
+/// read whenever something is wrong.
+struct ClockTime {
+    is_dated: bool,
+}
 
 impl FormatTime for ClockTime {
     fn format_time(&self, w: &mut Writer<'_>) -> std::fmt::Result {
-        write!(w, "{}", jiff::Timestamp::now().strftime("%H:%M:%SZ"))
+        let form = if self.is_dated { "%Y-%m-%dT%H:%M:%SZ" } else { "%H:%M:%SZ" };
+        write!(w, "{}", jiff::Timestamp::now().strftime(form))
     }
 }

@@ -172,15 +172,17 @@ impl Words {
     }
 }
 
-/// At most as many bytes as the API server takes.
-fn cut(mut note: String) -> String {
+/// At most as many bytes as the API server takes. What is cut is the middle: a cause stands at the end.
+pub fn cut(mut note: String) -> String {
     const MORE: &str = "…";
     if note.len() > NOTE_BYTES_MAX {
-        note.truncate(note.floor_char_boundary(NOTE_BYTES_MAX - MORE.len()));
-        note.push_str(MORE);
+        let kept = NOTE_BYTES_MAX - MORE.len();
+        let head = note.floor_char_boundary(kept / 2);
+        let tail = note.ceil_char_boundary(note.len() - (kept - kept / 2));
+        note.replace_range(head..tail, MORE);
     }
     note
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

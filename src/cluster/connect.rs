@@ -70,7 +70,15 @@ impl Cluster {
             }
         };
         tracing::debug!(server, version, "connected");
-        Ok(Cluster { client, default_namespace, server, version, traffic, forgiveness: Duration::ZERO })
+        Ok(Cluster {
+            client,
+            default_namespace,
+            server,
+            version,
+            traffic,
+            forgiveness: Duration::ZERO,
+            job_events: Default::default(),
+        })
     }
 }
 

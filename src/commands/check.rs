@@ -16,6 +16,7 @@ use crate::config::problem::{self, Problem, Severity};
 use crate::config::{Config, Group, TemplateName, schedule};
 use crate::plan::{self, Node, Plan, RunId, RunIdentity};
 use crate::telemetry::use_color;
+use crate::words::counted;
 
 /// How many of a schedule's next times are shown: enough to see its rhythm.
 const FIRE_TIMES: usize = 3;
@@ -45,12 +46,17 @@ pub async fn check(global: &GlobalArgs, args: &CheckArgs) -> Result<u8, CommandE
         }
     };
     let wrong = problems.iter().any(|problem| args.strict || problem.severity == Severity::Error);
-    match args.output {
-        Output::Json => write_stdout(&format!("{:#}\n", problem::to_json(&problems)))?,
+    let told = match args.output {
+        Output::Json => write_stdout(&format!("{:#}\n", problem::to_json(&problems))),
         Output::Yaml => {
-            write_stdout(&serde_saphyr::to_string(&problem::to_json(&problems)).unwrap_or_default())?
+            write_stdout(&serde_saphyr::to_string(&problem::to_json(&problems)).unwrap_or_default())
         }
-        Output::Table => tell(global, args, loaded.as_ref(), known, &problems)?,
+        Output::Table => tell(global, args, loaded.as_ref(), known, &problems),
+    };
+    match told {
+        // That the config is wrong is the worse news.
+        Err(error @ CommandError::Output { .. }) if wrong => super::write_stderr(&format!("{error}\n")),
+        told => told?,
     }
     if let Some(Err(error)) = nodes {
         return Err(error);
@@ -72,8 +78,8 @@ fn tell(
     nodes: Option<&Vec<Node>>,
     problems: &[Problem],
 ) -> Result<(), CommandError> {
-    let shown = problem::render(problems, use_color(global.color, &io::stderr()));
-    tracing::debug!("{} problems", problems.len());
+    let shown = problem::render(problems, use_color(global, &io::stderr()));
+    tracing::debug!("{}", counted(problems.len(), "problem"));
     super::write_stderr(&shown);
     let say = |text: &str| {
         if !global.quiet {
@@ -112,13 +118,6 @@ fn summary(loaded: Option<&Loaded>, problems: &[Problem]) -> String {
             format!("{}, {}: {found}\n", counted(groups.len(), "group"), counted(images, "image"))
         }
         None => format!("{found}\n"),
-    }
-}
-
-fn counted(count: usize, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        count => format!("{count} {what}s"),
     }
 }
 
@@ -161,7 +160,7 @@ fn doubts(material: Material<'_>, plan: Option<&Plan>, strict: bool) -> Vec<Prob
         let message = "nodes that cannot mount image volumes need a carrier image, and there is none";
         match groups.iter().filter(lacks_carrier).count() {
             1 => message.to_owned(),
-            count => format!("{message} for {count} groups"),
+            count => format!("{message} for {}", counted(count, "group")),
         }
     };
     // Where the nodes are known, so is which of them need it, and that may be none.

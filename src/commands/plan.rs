@@ -1,5 +1,6 @@
 //! Says what a run would do, and does nothing.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::selection::narrow_nodes;
@@ -8,27 +9,80 @@ use super::{
     CommandError, SUCCESS, WORK_TO_DO, connect_options, load_config, renderer, run_id, some_of, write_stdout,
 };
 use crate::cli::{GlobalArgs, Output, PlanArgs, Selection};
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, ApplyError, Cluster, ClusterError, Mode};
 use crate::config::load::{self, Loaded};
 use crate::plan::node::{distinct, nodes_from_text};
-use crate::plan::{Node, Plan, RunId, RunIdentity};
-use crate::report::{PlanCounts, PlanReport};
+use crate::plan::{JobIndex, Node, Plan, RunId, RunIdentity};
+use crate::render::Renderer;
+use crate::report::PlanReport;
 
 pub async fn plan(global: &GlobalArgs, args: &PlanArgs) -> Result<u8, CommandError> {
     let loaded = load_config(global, &args.selection)?;
-    renderer(&loaded, global)?;
-    let plan = plan_offline_or_not(global, &loaded, &args.selection, args.nodes.as_deref()).await?;
-    let report = foreseen(&plan);
-    print(&report, args.output)?;
-    let PlanCounts { create, skip: _, failed } = report.counts();
-    // A node that is going to fail lacks its images as well.
-    let work = args.detailed_exitcode && create + failed > 0;
+    let renderer = renderer(&loaded, global)?;
+    let Planned { plan, cluster } =
+        plan_offline_or_not(global, &loaded, &args.selection, args.nodes.as_deref()).await?;
+    let (namespaces, present) = match &cluster {
+        Some(cluster) => {
+            (check_namespaces(cluster, &plan, &renderer).await, completed_earlier(cluster, &plan).await?)
+        }
+        None => (Ok(()), HashSet::new()),
+    };
+    let report = foreseen(&plan, &present);
+    let printed = print(&report, args.output);
+    namespaces?;
+    printed?;
+    let work = args.detailed_exitcode && report.has_work();
     Ok(if work { WORK_TO_DO } else { SUCCESS })
 }
 
+/// A plan, and the cluster whose nodes it is over.
+pub struct Planned {
+    pub plan: Plan,
+    pub cluster: Option<Cluster>,
+}
+
+/// Names a namespace that is missing: a plan is right without it, and none of its Jobs could be created.
+pub async fn check_namespaces(
+    cluster: &Cluster,
+    plan: &Plan,
+    renderer: &Renderer,
+) -> Result<(), CommandError> {
+    for namespace in plan.namespaces() {
+        let exists = match cluster.namespace_exists(&namespace).await? {
+            Some(exists) => exists,
+            // Who may create Jobs need not be allowed to look at namespaces, and is told so by a create.
+            None => {
+                let mut jobs = plan.jobs().filter(|job| job.namespace == namespace);
+                let Some(manifest) = jobs.find_map(|job| renderer.render(job).ok()) else { continue };
+                let answer = cluster.apply(&manifest, Mode::DryRun).await;
+                !matches!(answer, Err(ApplyError::Cluster(ClusterError::NamespaceMissing(_))))
+            }
+        };
+        if !exists {
+            return Err(ClusterError::NamespaceMissing(namespace).into());
+        }
+    }
+    Ok(())
+}
+
+/// The planned Jobs that an earlier run has done, as far as we may see its Jobs.
+pub async fn completed_earlier(cluster: &Cluster, plan: &Plan) -> Result<HashSet<JobIndex>, CommandError> {
+    let mut completed = Vec::new();
+    for namespace in plan.namespaces() {
+        match cluster.list_completed(&namespace, &plan.identity.instance).await {
+            Ok(jobs) => completed.extend(jobs),
+            Err(error @ ClusterError::Forbidden { .. }) => {
+                tracing::info!("which images earlier runs have pulled is not known: {error}");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(plan.completed_earlier(&completed))
+}
+
 /// What a run would do, as far as that can be told without asking the API server about each Job.
-pub fn foreseen(plan: &Plan) -> PlanReport {
-    PlanReport::new(plan, without_carrier(plan))
+pub fn foreseen(plan: &Plan, present: &HashSet<JobIndex>) -> PlanReport {
+    PlanReport::new(plan, without_carrier(plan), present)
 }
 
 pub fn print(report: &PlanReport, output: Output) -> Result<(), CommandError> {
@@ -46,26 +100,25 @@ pub async fn plan_offline_or_not(
     loaded: &Loaded,
     selection: &Selection,
     nodes: Option<&Path>,
-) -> Result<Plan, CommandError> {
+) -> Result<Planned, CommandError> {
     let run_id = run_id(global, RunId::render)?;
     let options = connect_options(global, loaded);
-    let (nodes, default_namespace) = match nodes {
+    let (nodes, default_namespace, cluster) = match nodes {
         Some(path) => {
             // A file of nodes needs no cluster, so only a kubeconfig that was asked for is read.
             let asked_for = options.kubeconfig.is_some() || options.context.is_some();
             let namespace =
                 if asked_for { cluster::default_namespace(&options).await? } else { "default".to_owned() };
-            (nodes_of_file(path)?, namespace)
+            (nodes_of_file(path)?, namespace, None)
         }
         None => {
             let cluster = Cluster::connect(&options).await?;
-            (
-                cluster.list_nodes(only_selector(loaded, selection).as_deref()).await?,
-                cluster.default_namespace,
-            )
+            let nodes = cluster.list_nodes(only_selector(loaded, selection).as_deref()).await?;
+            (nodes, cluster.default_namespace.clone(), Some(cluster))
         }
     };
-    plan_over(loaded, selection, nodes, run_id, default_namespace)
+    let plan = plan_over(loaded, selection, nodes, run_id, default_namespace)?;
+    Ok(Planned { plan, cluster })
 }
 
 /// The plan over `nodes`.

@@ -7,10 +7,10 @@ use crate::cli::{GlobalArgs, RenderArgs};
 pub async fn render(global: &GlobalArgs, args: &RenderArgs) -> Result<u8, CommandError> {
     let loaded = load_config(global, &args.selection)?;
     let renderer = renderer(&loaded, global)?;
-    let plan = plan_offline_or_not(global, &loaded, &args.selection, args.nodes.as_deref()).await?;
+    let planned = plan_offline_or_not(global, &loaded, &args.selection, args.nodes.as_deref()).await?;
 
     let mut stream = String::new();
-    for job in plan.jobs() {
+    for job in planned.plan.jobs() {
         let manifest = renderer.render(job)?;
         stream.push_str(&manifest.to_yaml()?);
     }

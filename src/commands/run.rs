@@ -4,22 +4,25 @@
     reason = "a driver looks at the clock for the report and for progress, and writes the report's files"
 )]
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream;
 use jiff::Timestamp;
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout_at};
 
-use super::plan::{foreseen, only_selector, plan_over, print};
+use super::plan::{
+    check_namespaces, completed_earlier, foreseen, only_selector, plan_over, print,
+};
 use super::signals::Signals;
 use super::templates::manifest;
 use super::{
-    CommandError, FAILURE, SUCCESS, connect_options, load_config, renderer, run_id, stream_to_stdout,
+    CommandError, FAILURE, SUCCESS, connect_options, load_config, renderer, run_id, stream_to_stdout, write_aside,
     write_stdout,
 };
 use crate::cli::{DryRun, GlobalArgs, Output, RunArgs};
@@ -28,11 +31,14 @@ use crate::config::load::Loaded;
 use crate::plan::{JobIndex, Plan, PlannedJob, RunId, TemplateChoice};
 use crate::progress::Progress;
 use crate::render::{RenderError, Renderer};
-use crate::report::{PlanReport, Refusal, RunFacts, RunReport};
+use crate::report::{PlanReport, Refusal, RunFacts, RunReport, skipped_in_words};
 use crate::telemetry::use_color;
+use crate::words::counted;
 
 /// Kubernetes shows the text of this file as the container's termination message.
 const TERMINATION_LOG: &str = "/dev/termination-log";
+/// How long events that are still on their way may take once the report is written.
+const EVENTS_GRACE: Duration = Duration::from_secs(2);
 /// Requests at once where order does not matter: what priority and fairness queues well of a client.
 const CALLS_IN_FLIGHT: usize = 16;
 
@@ -54,17 +60,24 @@ pub async fn run(global: &GlobalArgs, args: &RunArgs) -> Result<u8, CommandError
     let deadline = started + Duration::from_secs(plan.run_deadline_seconds);
     let watches = match (args.dry_run, watches) {
         (Some(DryRun::Client), _) => {
-            print(&foreseen(&plan), args.output)?;
-            return Ok(SUCCESS);
+            let asking = async {
+                let namespaces = check_namespaces(&cluster, &plan, &renderer).await;
+                Ok((namespaces, completed_earlier(&cluster, &plan).await?))
+            };
+            let (namespaces, present) = within(deadline, &signals, &cluster, asking).await?;
+            let printed = print_aside(foreseen(&plan, &present), args.output, &signals).await;
+            return namespaces.and(printed).map(|()| SUCCESS);
         }
         (_, Some(watches)) => watches,
         (_, None) => {
-            let asking = dry_run(&cluster, &plan, &renderer, args.output);
-            return within(deadline, &signals, &cluster, asking).await;
+            let asking = dry_run(&cluster, &plan, &renderer);
+            let report = within(deadline, &signals, &cluster, asking).await?;
+            let code = if report.counts().failed > 0 { FAILURE } else { SUCCESS };
+            return print_aside(report, args.output, &signals).await.map(|()| code);
         }
     };
 
-    let mut progress = Progress::new(plan.jobs().count(), global.quiet, Instant::now());
+    let progress = RefCell::new(Progress::new(plan.jobs().count(), global, Instant::now()));
     let inputs = RunInputs {
         plan,
         concurrency: loaded.config.concurrency.get(),
@@ -72,10 +85,11 @@ pub async fn run(global: &GlobalArgs, args: &RunArgs) -> Result<u8, CommandError
         replace: args.replace,
         render: Arc::new(|job| manifest(&renderer, job)),
         stop: signals.stop.clone(),
-        on_step: Box::new(|step| progress.step(&step, Instant::now())),
+        on_step: Box::new(|step| progress.borrow_mut().step(&step, Instant::now())),
     };
-    let RunEnd { plan, results, created, finished, error } = cluster.apply_and_wait(watches, inputs).await;
-    progress.finish();
+    let end = shown(&progress, cluster.apply_and_wait(watches, inputs)).await;
+    progress.borrow().finish();
+    let RunEnd { plan, results, created, finished, error } = end;
     if let (Some(error), 0) = (&error, created) {
         return Err(error.clone().into());
     }
@@ -89,17 +103,41 @@ pub async fn run(global: &GlobalArgs, args: &RunArgs) -> Result<u8, CommandError
         strict: args.strict,
     };
     let ended_by = signals.exit_code().or(error.as_ref().map(|_| super::NO_CLUSTER));
-    let report = RunReport::new(&plan, &results, facts, ended_by);
-    deliver(&report, args, global, report_file)?;
-    if args.cleanup && ended_by.is_none() {
+    let report = Arc::new(RunReport::new(&plan, &results, facts, ended_by));
+    let delivered = deliver(report.clone(), args, global, report_file, &signals).await;
+    if args.cleanup && ended_by.is_none() && delivered.is_ok() {
         // The report is made: what is left behind goes by its TTL.
         if let Err(error) = within(deadline, &signals, &cluster, clean_up(&cluster, finished)).await {
             tracing::warn!("the clean-up was not completed: {error}");
         }
     }
-    match error {
+    cluster.flush_events(EVENTS_GRACE).await;
+    let ended = match error {
         Some(error) => Err(error.into()),
         None => Ok(report.exit_code),
+    };
+    match (delivered, ended) {
+        (Ok(()), ended) => ended,
+        (Err(stopped @ CommandError::Stopped(_)), _) => Err(stopped),
+        // What the run has to say for itself is worse than a report that could not be written.
+        (Err(undelivered), ended) if report.exit_code > FAILURE => {
+            tracing::error!("{undelivered}");
+            ended
+        }
+        (Err(undelivered), _) => Err(undelivered),
+    }
+}
+
+/// `run` to its end, with its progress shown also while nothing happens.
+async fn shown(progress: &RefCell<Progress>, run: impl Future<Output = RunEnd>) -> RunEnd {
+    let mut ticks = interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::pin!(run);
+    loop {
+        tokio::select! {
+            end = &mut run => return end,
+            _ = ticks.tick() => progress.borrow_mut().tick(Instant::now()),
+        }
     }
 }
 
@@ -142,11 +180,12 @@ async fn prepare(
 }
 
 fn announce(cluster: &Cluster, plan: &Plan) {
-    let (jobs, groups) = (plan.jobs().count(), plan.groups.len());
-    let skipped: usize = plan.groups.iter().map(|group| group.skipped.len()).sum();
+    let (jobs, groups) = (counted(plan.jobs().count(), "Job"), counted(plan.groups.len(), "group"));
+    let skipped =
+        skipped_in_words(plan.groups.iter().map(|group| group.skipped.iter().map(|s| s.node.name.as_str())));
     let run_id = plan.identity.run_id.as_str();
     tracing::info!(
-        "run {run_id} on {} (Kubernetes {}): {jobs} Jobs in {groups} groups, {skipped} nodes skipped",
+        "run {run_id} on {} (Kubernetes {}): {jobs} in {groups}, {skipped}",
         cluster.server,
         cluster.version,
     );
@@ -195,13 +234,13 @@ async fn within<T>(
     }
 }
 
-/// Lets the API server check every Job without keeping any, and prints the plan with its refusals.
-async fn dry_run(
-    cluster: &Cluster,
-    plan: &Plan,
-    renderer: &Renderer,
-    output: Output,
-) -> Result<u8, CommandError> {
+/// Prints a plan while signals are heard.
+async fn print_aside(report: PlanReport, output: Output, signals: &Signals) -> Result<(), CommandError> {
+    write_aside(signals, move || print(&report, output)).await
+}
+
+/// Lets the API server check every Job without keeping any, and gives the plan with its refusals.
+async fn dry_run(cluster: &Cluster, plan: &Plan, renderer: &Renderer) -> Result<PlanReport, CommandError> {
     let asked = stream::iter(plan.indexed_jobs())
         .map(|(index, job)| async move { (index, ask(cluster, renderer, job).await) })
         .buffer_unordered(CALLS_IN_FLIGHT);
@@ -216,9 +255,7 @@ async fn dry_run(
             Err(ApplyError::Cluster(error)) => return Err(error.into()),
         }
     }
-    let report = PlanReport::new(plan, refusals);
-    print(&report, output)?;
-    Ok(if report.counts().failed > 0 { FAILURE } else { SUCCESS })
+    Ok(PlanReport::new(plan, refusals, &completed_earlier(cluster, plan).await?))
 }
 
 async fn ask(cluster: &Cluster, renderer: &Renderer, job: &PlannedJob) -> Result<(), ApplyError> {
@@ -226,36 +263,42 @@ async fn ask(cluster: &Cluster, renderer: &Renderer, job: &PlannedJob) -> Result
     cluster.apply(&manifest, Mode::DryRun).await.map(|_| ())
 }
 
-fn deliver(
-    report: &RunReport,
+/// Writes the report: first to where nobody has to read it at once, then to stdout.
+async fn deliver(
+    report: Arc<RunReport>,
     args: &RunArgs,
     global: &GlobalArgs,
-    file: Option<(&Path, File)>,
+    file: Option<(PathBuf, File)>,
+    signals: &Signals,
 ) -> Result<(), CommandError> {
-    let printed = match args.output {
-        Output::Json => stream_to_stdout(|stdout| report.write_json(stdout)),
-        Output::Yaml => write_stdout(&report.to_yaml()),
-        Output::Table => write_stdout(&report.to_table(use_color(global.color, &io::stdout()))),
-    };
-    let log = Path::new(TERMINATION_LOG);
-    if log.exists() {
-        // Only a courtesy to whoever describes the pod: the report has been made.
-        if let Err(error) = std::fs::write(log, report.summary()) {
-            tracing::warn!("cannot write {TERMINATION_LOG}: {error}");
+    let (output, color) = (args.output, use_color(global, &io::stdout()));
+    write_aside(signals, move || {
+        let filed = file.map_or(Ok(()), |(path, file)| {
+            write_file(&report, file).map_err(|source| cannot_write(&path, source))
+        });
+        let log = Path::new(TERMINATION_LOG);
+        if log.exists() {
+            // Only a courtesy to whoever describes the pod: the report has been made.
+            if let Err(error) = std::fs::write(log, report.summary()) {
+                tracing::warn!("cannot write {TERMINATION_LOG}: {error}");
+            }
         }
-    }
-    if let Some((path, file)) = file {
-        write_file(report, file).map_err(|source| cannot_write(path, source))?;
-    }
-    printed
+        let printed = match output {
+            Output::Json => stream_to_stdout(|stdout| report.write_json(stdout)),
+            Output::Yaml => write_stdout(&report.to_yaml()),
+            Output::Table => write_stdout(&report.to_table(color)),
+        };
+        filed.and(printed)
+    })
+    .await
 }
 
 /// Opens the file of the report before anything is done that would have to be told of.
-fn open_report(args: &RunArgs) -> Result<Option<(&Path, File)>, CommandError> {
+fn open_report(args: &RunArgs) -> Result<Option<(PathBuf, File)>, CommandError> {
     let open = |path: &'_ Path| File::options().create(true).write(true).truncate(false).open(path);
     let Some(path) = args.report.as_deref() else { return Ok(None) };
     match open(path) {
-        Ok(file) => Ok(Some((path, file))),
+        Ok(file) => Ok(Some((path.to_owned(), file))),
         Err(error) => {
             Err(CommandError::Usage(format!("cannot write the report {}: {error}", path.display())))
         }
@@ -263,7 +306,10 @@ fn open_report(args: &RunArgs) -> Result<Option<(&Path, File)>, CommandError> {
 }
 
 fn write_file(report: &RunReport, file: File) -> io::Result<()> {
-    file.set_len(0)?;
+    // A pipe or a terminal has no length.
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
     let mut file = io::BufWriter::new(file);
     report.write_json(&mut file)?;
     file.flush()

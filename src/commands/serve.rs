@@ -22,6 +22,7 @@ use crate::config::load::{self, Loaded};
 use crate::config::watch::ConfigWatch;
 use crate::render::Renderer;
 use crate::telemetry::{Health, Metrics, serve_endpoints};
+use crate::words::counted;
 
 use lead::{Ended, Lead};
 
@@ -181,7 +182,8 @@ impl<'a> Station<'a> {
         self.metrics.reloaded(true, Timestamp::now());
         let config = &active.loaded.config;
         let hash = config.hash.get(..12).unwrap_or_default();
-        tracing::info!("the config has changed and is in force: {} groups, hash {hash}", config.groups.len());
+        let groups = counted(config.groups.len(), "group");
+        tracing::info!("the config has changed and is in force: {groups}, hash {hash}");
         self.announce(Announcement::ConfigReloaded);
     }
 

@@ -25,6 +25,7 @@ use super::redact::{redacted, without_credentials};
 use super::template::includes;
 use super::validate::{self, TemplateSource, TemplateTable};
 use super::{Config, Group, Template, Templates};
+use crate::words::counted;
 
 /// Looked for in this order where nobody names a file.
 const DEFAULT_PATHS: [&str; 2] = ["quayctl.toml", "/etc/quayctl/quayctl.toml"];
@@ -72,7 +73,7 @@ pub enum LoadError {
     NoFile,
     #[error("cannot read the config {path}: {cause}", path = path.display())]
     Unreadable { path: PathBuf, cause: String },
-    #[error("{count} in {source}", count = counted(problems), source = source_of(path))]
+    #[error("{count} in {source}", count = counted_errors(problems), source = source_of(path))]
     Invalid {
         /// Empty where there is no file, and the environment says all.
         path: PathBuf,
@@ -417,11 +418,8 @@ fn source_of(path: &FsPath) -> String {
     }
 }
 
-fn counted(problems: &[Problem]) -> String {
-    match problems.iter().filter(|problem| problem.severity == Severity::Error).count() {
-        1 => "1 problem".to_owned(),
-        many => format!("{many} problems"),
-    }
+fn counted_errors(problems: &[Problem]) -> String {
+    counted(problems.iter().filter(|problem| problem.severity == Severity::Error).count(), "problem")
 }
 
 /// Name, namespace and uid of the pod that we run in, where the downward API tells: `POD_NAME`,

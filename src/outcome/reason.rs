@@ -120,6 +120,11 @@ impl Reason {
         }
     }
 
+    /// Whether it says of the run that it ended before the node was done, and of the node nothing.
+    pub fn is_unfinished(self) -> bool {
+        matches!(self, Reason::NotStarted | Reason::Interrupted)
+    }
+
     /// Whether trying again cannot help, once it is confirmed.
     pub fn is_permanent(self) -> bool {
         matches!(

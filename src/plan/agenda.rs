@@ -40,7 +40,7 @@ pub enum Cause {
     Missed,
     /// An earlier process has begun it.
     Continued,
-    /// A group without schedule, at the process's start.
+    /// At the process's start: a group without schedule, or one of which the cluster holds no run.
     Started,
     /// Images, template or values are others than before, or the group is new.
     Changed,
@@ -81,6 +81,10 @@ impl Traces {
     fn of(&self, group: &str, run_id: &RunId) -> Trace {
         let key = (group.to_owned(), run_id.as_str().to_owned());
         self.0.get(&key).copied().unwrap_or_default()
+    }
+
+    fn has_any(&self, group: &str) -> bool {
+        self.0.keys().any(|(name, _)| name == group)
     }
 
     /// When the last run of a group was due that was due at some time.
@@ -251,7 +255,11 @@ impl Entry {
             Trace::Live => Some((run_id, Cause::Continued)),
             // It may have been killed between two Jobs; where it was not, nothing is left to do.
             Trace::Over if recent => Some((run_id, Cause::Continued)),
-            Trace::None if recent && self.catch_up && may_be_missed => Some((run_id, Cause::Missed)),
+            Trace::None if recent && self.catch_up && may_be_missed => {
+                // Nobody who starts for the first time has missed anything.
+                let cause = if traces.has_any(&self.name) { Cause::Missed } else { Cause::Started };
+                Some((run_id, cause))
+            }
             Trace::Over | Trace::None => None,
         }
     }

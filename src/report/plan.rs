@@ -1,13 +1,14 @@
 //! What a run would do, for every node. Its field names and codes are an interface like the report's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
 use super::json;
-use super::table::{Cause, Told, columns, write_causes};
+use super::table::{Cause, Told, columns, skipped_in_words, write_causes};
 use crate::outcome::Failure;
 use crate::plan::{JobIndex, Plan, PlannedJob, Skipped};
+use crate::words::counted;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,6 +37,10 @@ pub struct PlanCounts {
     /// run. Absent where there is none.
     #[serde(skip_serializing_if = "is_zero")]
     pub failed: usize,
+    /// Of those to be created: on the node an earlier Job of equal content is Complete. Absent where there
+    /// is none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub present: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,24 +53,35 @@ pub struct NodePlan {
     pub template: Option<String>,
     /// Name of its Job.
     pub job: Option<String>,
+    /// A Job is created, and finds the images: an earlier one of equal content is Complete. Absent where
+    /// it is not so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub present: bool,
 }
 
 /// A Job that a run would not create: it has no carrier image, or the API server would not take it.
 pub type Refusal = (JobIndex, Failure);
 
 impl PlanReport {
-    /// `refusals` are what is foreseen, and those of a server-side dry run.
-    pub fn new(plan: &Plan, refusals: Vec<Refusal>) -> PlanReport {
+    /// `refusals` are what is foreseen, and those of a server-side dry run; `present` the Jobs that an earlier run has done.
+    pub fn new(plan: &Plan, refusals: Vec<Refusal>, present: &HashSet<JobIndex>) -> PlanReport {
         let mut refusals: HashMap<JobIndex, Failure> = refusals.into_iter().collect();
         let groups = plan.groups.iter().enumerate().map(|(group, planned)| {
             let jobs = planned.jobs.iter().enumerate();
-            let jobs = jobs
-                .map(|(job, planned)| NodePlan::of_job(planned, refusals.remove(&JobIndex { group, job })));
+            let jobs = jobs.map(|(job, planned)| {
+                let index = JobIndex { group, job };
+                NodePlan::of_job(planned, refusals.remove(&index), present.contains(&index))
+            });
             let mut nodes: Vec<NodePlan> =
                 jobs.chain(planned.skipped.iter().map(NodePlan::of_skipped)).collect();
             nodes.sort_by(|a, b| a.name.cmp(&b.name));
             let count = |action| nodes.iter().filter(|node| node.action == action).count();
-            let counts = PlanCounts { create: count("create"), skip: count("skip"), failed: count("failed") };
+            let counts = PlanCounts {
+                create: count("create"),
+                skip: count("skip"),
+                failed: count("failed"),
+                present: nodes.iter().filter(|node| node.present).count(),
+            };
             GroupPlan { name: planned.group.name.clone(), counts, nodes }
         });
         PlanReport { version: 1, run_deadline: plan.run_deadline(), groups: groups.collect() }
@@ -77,7 +93,14 @@ impl PlanReport {
             create: sum.create + group.counts.create,
             skip: sum.skip + group.counts.skip,
             failed: sum.failed + group.counts.failed,
+            present: sum.present + group.counts.present,
         })
+    }
+
+    /// Whether some node may lack an image, as far as Jobs tell.
+    pub fn has_work(&self) -> bool {
+        let PlanCounts { create, present, failed, skip: _ } = self.counts();
+        create > present || failed > 0
     }
 
     pub fn to_json(&self) -> String {
@@ -90,33 +113,46 @@ impl PlanReport {
 
     /// For a person on an 80-column terminal.
     pub fn to_table(&self) -> String {
-        let PlanCounts { create, skip, failed } = self.counts();
+        let PlanCounts { create, skip: _, failed, present } = self.counts();
         // A column that is zero in almost every plan would only be in the way.
-        let shown = if failed > 0 { 4 } else { 3 };
+        let shown = |values: [String; 6]| -> Vec<String> {
+            let [name, nodes, create, skip, present_, failed_] = values;
+            let always = [name, nodes, create, skip].into_iter();
+            let present_ = (present > 0).then_some(present_);
+            always.chain(present_).chain((failed > 0).then_some(failed_)).collect()
+        };
+        let header = ["GROUP", "NODES", "CREATE", "SKIP", "PRESENT", "FAIL"].map(str::to_owned);
         let rows = self.groups.iter().map(|GroupPlan { name, counts, nodes }| {
-            let numbers = [nodes.len(), counts.create, counts.skip, counts.failed];
-            let numbers = numbers.iter().take(shown).map(ToString::to_string);
-            std::iter::once(name.clone()).chain(numbers).collect()
+            let [nodes, create, skip, present, failed] =
+                [nodes.len(), counts.create, counts.skip, counts.present, counts.failed].map(|n| n.to_string());
+            shown([name.clone(), nodes, create, skip, present, failed])
         });
-        let mut text = columns(&["GROUP", "NODES", "CREATE", "SKIP", "FAIL"][..=shown], rows);
+        let mut text = columns(&shown(header), rows);
         let nodes =
             self.groups.iter().flat_map(|group| group.nodes.iter().map(|node| (group.name.as_str(), node)));
         write_causes(&mut text, nodes.filter_map(|(group, node)| told(group, node)));
+        let present = match present {
+            0 => String::new(),
+            present if present == create => " (whose images are there)".to_owned(),
+            present => format!(" ({present} whose images are there)"),
+        };
         let fails = if failed > 0 { format!(", {failed} would fail") } else { String::new() };
-        let nodes = if skip == 1 { "node" } else { "nodes" };
-        let deadline = &self.run_deadline;
-        text.push_str(&format!(
-            "\n{create} Jobs to create, {skip} {nodes} skipped{fails}; done within {deadline}\n"
-        ));
+        let skipped = skipped_in_words(self.groups.iter().map(|group| {
+            let skipped = group.nodes.iter().filter(|node| node.action == "skip");
+            skipped.map(|node| node.name.as_str())
+        }));
+        let (jobs, deadline) = (counted(create, "Job"), &self.run_deadline);
+        text.push_str(&format!("\n{jobs} to create{present}, {skipped}{fails}; done within {deadline}\n"));
         text
     }
 }
 
 impl NodePlan {
-    fn of_job(job: &PlannedJob, refusal: Option<Failure>) -> NodePlan {
+    fn of_job(job: &PlannedJob, refusal: Option<Failure>, is_done: bool) -> NodePlan {
         NodePlan {
             name: job.node.name.clone(),
             action: if refusal.is_some() { "failed" } else { "create" },
+            present: is_done && refusal.is_none(),
             reason: refusal.as_ref().map(|failure| failure.reason.code()),
             message: refusal.map(|failure| failure.message),
             template: Some(job.template.as_str().to_owned()),
@@ -133,6 +169,7 @@ impl NodePlan {
             message: Some(message.clone()),
             template: None,
             job: None,
+            present: false,
         }
     }
 }

@@ -6,18 +6,20 @@ use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{Counts, NodeReport, NodeVerdict, RunReport};
+use super::{Counts, GroupReport, NodeReport, NodeVerdict, RunReport, Tally};
+use crate::words::counted;
 
 const WIDTH: usize = 80;
 /// As many names of nodes stand behind one cause; the JSON report has them all.
 const NODES_MAX: usize = 10;
+const NODES_IN_LINE_MAX: usize = 3;
 const MESSAGE_MAX: usize = 300;
 
 const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";
 const RESET: &str = "\x1b[0m";
 
-/// What nodes have in common that are told of together. Sorts failures before skips.
+/// What nodes have in common that are told of together. Sorts failures first and skips last.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cause<'a> {
     pub verdict: &'static str,
@@ -46,55 +48,101 @@ impl RunReport {
     /// Ends with a newline; `color` allows ANSI colours.
     pub fn to_table(&self, color: bool) -> String {
         let mut text = self.counts_table();
-        let nodes =
-            self.groups.iter().flat_map(|group| group.nodes.iter().map(|node| (group.name.as_str(), node)));
-        let told = nodes.flat_map(|(group, node)| {
-            let causes = causes_of(node).into_iter();
-            causes.map(move |(cause, message)| Told { group, node: &node.name, cause, message })
-        });
-        write_causes(&mut text, told);
+        write_causes(&mut text, self.told());
         text.push('\n');
         text.push_str(&self.last_line(color));
         text
     }
 
+    /// Equal failures as one line each, for a log.
+    pub fn failures_in_lines(&self) -> Vec<String> {
+        let causes = collected(self.told());
+        let failures = causes.iter().filter(|(cause, _)| cause.verdict != "skipped");
+        failures.map(|(cause, affected)| line(cause, affected)).collect()
+    }
+
+    fn told(&self) -> impl Iterator<Item = Told<'_>> {
+        let nodes =
+            self.groups.iter().flat_map(|group| group.nodes.iter().map(|node| (group.name.as_str(), node)));
+        nodes.flat_map(|(group, node)| {
+            let causes = causes_of(node).into_iter();
+            causes.map(move |(cause, message)| Told { group, node: &node.name, cause, message })
+        })
+    }
+
+    /// Nodes that had no time get a column where there are any.
     fn counts_table(&self) -> String {
-        let header = ["GROUP", "NODES", "SUCCEEDED", "FAILED", "SKIPPED"];
-        let rows = self.groups.iter().map(|group| {
-            let Counts { succeeded, failed, skipped } = group.counts;
-            let numbers = [succeeded + failed + skipped, succeeded, failed, skipped].map(|n| n.to_string());
-            std::iter::once(group.name.clone()).chain(numbers).collect()
+        let Counts { interrupted, not_started, .. } = self.counts();
+        let is_shown = |column: usize| match column {
+            4 => interrupted > 0,
+            5 => not_started > 0,
+            _ => true,
+        };
+        let shown = |values: [String; 7]| -> Vec<String> {
+            let values = values.into_iter().enumerate();
+            values.filter(|(column, _)| is_shown(*column)).map(|(_, value)| value).collect()
+        };
+        let header = ["GROUP", "NODES", "SUCCEEDED", "FAILED", "INTERRUPTED", "NOT STARTED", "SKIPPED"];
+        let header = shown(header.map(str::to_owned));
+        let rows = self.groups.iter().map(|GroupReport { name, counts, .. }| {
+            let Counts { succeeded, failed, skipped, interrupted, not_started } = *counts;
+            let nodes = counts.planned() + skipped;
+            let [nodes, succeeded, failed, interrupted, not_started, skipped] =
+                [nodes, succeeded, failed, interrupted, not_started, skipped].map(|n| n.to_string());
+            shown([name.clone(), nodes, succeeded, failed, interrupted, not_started, skipped])
         });
         columns(&header, rows)
     }
 
     fn last_line(&self, color: bool) -> String {
-        let Counts { succeeded, failed, skipped } = self.counts();
+        let Counts { succeeded, failed, .. } = self.counts();
         let seconds = self.finished_at.as_second() - self.started_at.as_second();
         let (paint, reset) = match (color, self.exit_code) {
             (false, _) => ("", ""),
             (true, 0) => (GREEN, RESET),
             (true, _) => (RED, RESET),
         };
-        let planned = succeeded + failed;
-        let nodes = if skipped == 1 { "node" } else { "nodes" };
+        let planned = counted(self.counts().planned(), "Job");
+        let unfinished = self.counts().unfinished_in_words();
+        let skipped = skipped_in_words(self.groups.iter().map(|group| {
+            let skipped = group.nodes.iter().filter(|node| node.tally() == Tally::Skipped);
+            skipped.map(|node| node.name.as_str())
+        }));
         let throttled = match self.throttled {
             0 => String::new(),
             1 => ", throttled once by the API server".to_owned(),
             times => format!(", throttled {times} times by the API server"),
         };
         format!(
-            "{paint}{succeeded} of {planned} Jobs succeeded{reset}, {failed} failed, {skipped} {nodes} skipped\n\
+            "{paint}{succeeded} of {planned} succeeded{reset}, {failed} failed{unfinished}, {skipped}\n\
              run {}, {seconds} s{throttled}\n",
             self.run_id
         )
     }
 }
 
+/// Of the nodes that each group skips: one that two groups skip is one node.
+pub fn skipped_in_words<'a>(groups: impl Iterator<Item = impl Iterator<Item = &'a str>>) -> String {
+    let (mut nodes, mut times, mut in_groups) = (HashSet::new(), 0, 0);
+    for group in groups {
+        let before = times;
+        for node in group {
+            nodes.insert(node);
+            times += 1;
+        }
+        in_groups += usize::from(times > before);
+    }
+    let skipped = format!("{} skipped", counted(nodes.len(), "node"));
+    match times > nodes.len() {
+        true => format!("{skipped} (in {})", counted(in_groups, "group")),
+        false => skipped,
+    }
+}
+
 /// Columns with a header; the first is text, the others are numbers.
-pub fn columns(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub fn columns(header: &[impl AsRef<str>], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header);
+    table.load_style(presets::NOTHING).set_header(header.iter().map(AsRef::as_ref));
     for row in rows {
         table.add_row(row);
     }
@@ -106,6 +154,12 @@ pub fn columns(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Stri
 
 /// Equal causes once, each with its nodes as they come.
 pub fn write_causes<'a>(text: &mut String, told: impl Iterator<Item = Told<'a>>) {
+    for (cause, affected) in &collected(told) {
+        write_cause(text, cause, affected);
+    }
+}
+
+fn collected<'a>(told: impl Iterator<Item = Told<'a>>) -> BTreeMap<Cause<'a>, Affected<'a>> {
     let mut causes: BTreeMap<Cause<'_>, Affected<'_>> = BTreeMap::new();
     for Told { group, node, cause, message } in told {
         let affected = causes.entry(cause).or_default();
@@ -118,9 +172,7 @@ pub fn write_causes<'a>(text: &mut String, told: impl Iterator<Item = Told<'a>>)
         }
         affected.message = affected.message.or(message);
     }
-    for (cause, affected) in &causes {
-        write_cause(text, cause, affected);
-    }
+    causes
 }
 
 /// A failed node is told of once for each of its failed images, or once for itself.
@@ -144,7 +196,13 @@ fn causes_of(node: &NodeReport) -> Vec<(Cause<'_>, Option<&str>)> {
             });
             let causes: Vec<_> = failed.collect();
             match causes.is_empty() {
-                true => vec![(Cause { verdict: "failed", reason, subject: String::new() }, message)],
+                true => {
+                    let verdict = match node.tally() {
+                        Tally::Interrupted | Tally::NotStarted => "not done",
+                        _ => "failed",
+                    };
+                    vec![(Cause { verdict, reason, subject: String::new() }, message)]
+                }
                 false => causes,
             }
         }
@@ -152,24 +210,45 @@ fn causes_of(node: &NodeReport) -> Vec<(Cause<'_>, Option<&str>)> {
 }
 
 fn write_cause(text: &mut String, cause: &Cause<'_>, affected: &Affected<'_>) {
-    let Cause { verdict, reason, subject } = cause;
-    let count = affected.nodes.len();
-    let colon = if subject.is_empty() { "" } else { ": " };
-    let nodes = if count == 1 { "node" } else { "nodes" };
-    let subject = printable(subject);
-    let groups = affected.groups.join(", ");
+    let (what, nodes, groups) =
+        (cause.in_words(), counted(affected.nodes.len(), "node"), affected.groups.join(", "));
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "\n{verdict}: {reason}{colon}{subject} on {count} {nodes} ({groups})");
-    let mut names: Vec<&str> = affected.nodes.iter().take(NODES_MAX).copied().collect();
-    let more = format!("and {} more", count.saturating_sub(NODES_MAX));
-    if count > NODES_MAX {
-        names.push(&more);
-    }
-    write_wrapped(text, names.join(", ").split(' '));
+    let _ = writeln!(text, "\n{}: {what} on {nodes} ({groups})", cause.verdict);
+    write_wrapped(text, affected.names(NODES_MAX).split(' '));
     if let Some(message) = affected.message {
-        let message: String = printable(message).chars().take(MESSAGE_MAX).collect();
-        write_wrapped(text, message.split(' '));
+        write_wrapped(text, shown(message).split(' '));
     }
+}
+
+fn line(cause: &Cause<'_>, affected: &Affected<'_>) -> String {
+    let (what, nodes, names) =
+        (cause.in_words(), counted(affected.nodes.len(), "node"), affected.names(NODES_IN_LINE_MAX));
+    let message = affected.message.map(|message| format!(": {}", shown(message))).unwrap_or_default();
+    format!("{what} on {nodes} ({names}){message}")
+}
+
+impl Cause<'_> {
+    /// `image-not-found: quay.io/x:y`
+    fn in_words(&self) -> String {
+        let colon = if self.subject.is_empty() { "" } else { ": " };
+        format!("{}{colon}{}", self.reason, printable(&self.subject))
+    }
+}
+
+impl Affected<'_> {
+    /// Names of nodes with commas, of many the first.
+    fn names(&self, max: usize) -> String {
+        let mut names: Vec<&str> = self.nodes.iter().take(max).copied().collect();
+        let more = format!("and {} more", self.nodes.len().saturating_sub(max));
+        if self.nodes.len() > max {
+            names.push(&more);
+        }
+        names.join(", ")
+    }
+}
+
+fn shown(message: &str) -> String {
+    printable(message).chars().take(MESSAGE_MAX).collect()
 }
 
 /// Words in lines of at most 80 columns, indented; a longer word stands alone.

@@ -70,7 +70,7 @@ fn the_json_has_every_field_and_null_for_what_is_unknown() {
         "exitCode": 1, "throttled": 0,
         "groups": [{
             "name": "edge",
-            "counts": {"succeeded": 1, "failed": 1, "skipped": 1},
+            "counts": {"succeeded": 1, "failed": 1, "skipped": 1, "interrupted": 0, "notStarted": 0},
             "nodes": [report["groups"][0]["nodes"][0], {
                 "name": "node-001", "verdict": "failed", "reason": "image-not-found",
                 "message": "failed to resolve image: quay.io/team/web:2.0:\u{1b}[2J not found",
@@ -169,4 +169,109 @@ fn the_table_names_a_node_once_though_two_groups_skip_it() {
     let plan = plan(&config(vec![group("a"), group("b")]), nodes(), identity);
     let table = RunReport::new(&plan, &[vec![], vec![]], facts(), None).to_table(false);
     assert!(table.contains("skipped: cordoned on 1 node (a, b)\n  node-1\n"), "{table}");
+}
+
+#[test]
+fn nodes_that_had_no_time_are_not_counted_as_failed() {
+    let nodes = (1..=5).map(|n| ready_node(&format!("node-{n}")));
+    let plan = planned(nodes.chain([Node { unschedulable: true, ..ready_node("out") }]).collect());
+    let ended = |reason, words: &str| JobResult {
+        outcome: JobOutcome {
+            verdict: Verdict::Failed(Failure::new(reason, words)),
+            images: vec![image(ImageState::Unknown), image(ImageState::Unknown)],
+        },
+        ..result(None)
+    };
+    let results = vec![
+        result(None),
+        result(Some(Failure::new(Reason::ImageNotFound, "not found"))),
+        ended(Reason::Interrupted, "the run was ended"),
+        ended(Reason::NotStarted, "the run ended first"),
+        ended(Reason::NotStarted, "the run ended first"),
+    ];
+    let report = RunReport::new(&plan, &[results], facts(), None);
+    let counts = Counts { succeeded: 1, failed: 1, skipped: 1, interrupted: 1, not_started: 2 };
+    assert_eq!((report.counts(), report.exit_code), (counts, 1));
+    let expected = "\
+GROUP  NODES  SUCCEEDED  FAILED  INTERRUPTED  NOT STARTED  SKIPPED
+edge       6          1       1            1            2        1
+
+failed: image-not-found: quay.io/team/web:2.0 on 1 node (edge)
+  node-2
+  not found
+
+not done: interrupted on 1 node (edge)
+  node-3
+  the run was ended
+
+not done: not-started on 2 nodes (edge)
+  node-4, node-5
+  the run ended first
+
+skipped: cordoned on 1 node (edge)
+  out
+
+1 of 5 Jobs succeeded, 1 failed, 1 interrupted, 2 not started, 1 node skipped
+run r, 90 s
+";
+    assert_eq!(report.to_table(false), expected);
+    let summary: serde_json::Value = serde_json::from_str(&report.summary()).unwrap();
+    assert_eq!(
+        (&summary["counts"]["notStarted"], &summary["failed"][1]),
+        (&2.into(), &serde_json::Value::Null)
+    );
+    // Nothing is wrong with any node, and still not every one has its images.
+    let all = vec![(0..5).map(|_| ended(Reason::NotStarted, "")).collect()];
+    let report = RunReport::new(&plan, &all, facts(), None);
+    assert_eq!((report.counts().failed, report.exit_code), (0, 1));
+}
+
+#[test]
+fn for_a_log_equal_failures_are_one_line() {
+    let lines = mixed(500).failures_in_lines();
+    assert_eq!(
+        lines,
+        [
+            "image-not-found: quay.io/team/web:2.0 on 499 nodes (node-001, node-002, node-003, and 496 more): failed to \
+          resolve image: quay.io/team/web:2.0: [2J not found"
+        ]
+    );
+}
+
+#[test]
+fn a_node_that_two_groups_skip_is_one_node() {
+    let cordoned = |name: &str| Node { unschedulable: true, ..ready_node(name) };
+    let identity = RunIdentity {
+        instance: "default".into(),
+        run_id: RunId::parse("r").unwrap(),
+        namespace: "ns".into(),
+    };
+    let nodes = vec![cordoned("a"), cordoned("b"), ready_node("c")];
+    let plan = plan(&config(vec![group("one"), group("two")]), nodes, identity);
+    let table = PlanReport::new(&plan, Vec::new(), &Default::default()).to_table();
+    assert!(
+        table.ends_with("\n2 Jobs to create, 2 nodes skipped (in 2 groups); done within 11m\n"),
+        "{table}"
+    );
+    let report = RunReport::new(&plan, &[vec![result(None)], vec![result(None)]], facts(), None);
+    let table = report.to_table(false);
+    assert!(table.contains("\n2 of 2 Jobs succeeded, 0 failed, 2 nodes skipped (in 2 groups)\n"), "{table}");
+    // Skipped by one of two groups: nothing is counted twice.
+    assert_eq!(skipped_in_words([vec!["a"], vec![]].into_iter().map(Vec::into_iter)), "1 node skipped");
+}
+
+#[test]
+fn a_plan_over_what_was_done_a_moment_ago_has_no_work() {
+    let plan = planned(vec![ready_node("a"), ready_node("b")]);
+    let all: Vec<_> = plan.indexed_jobs().map(|(index, _)| index).collect();
+    let report =
+        |done: &[crate::plan::JobIndex]| PlanReport::new(&plan, Vec::new(), &done.iter().copied().collect());
+    assert!(report(&[]).has_work() && !report(&[]).to_json().contains("present"));
+    let some = report(&all[..1]);
+    assert!(
+        some.has_work() && some.to_table().contains("2 Jobs to create (1 whose images are there), 0 nodes")
+    );
+    let none = report(&all);
+    assert!(!none.has_work(), "{}", none.to_table());
+    assert!(none.to_table().contains("edge       2       2     0        2"), "{}", none.to_table());
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use prometheus_client::metrics::histogram::Histogram;
 
-use crate::report::{GroupReport, NodeReport, NodeVerdict, RunReport};
+use crate::report::{GroupReport, NodeReport, RunReport, Tally};
 
 /// Seconds of a pull: a small image on a near registry to many gigabytes over a thin line.
 const PULL_SECONDS: [f64; 13] =
@@ -62,7 +62,7 @@ impl Default for GroupSeries {
             runs: zeros(["aborted", "failed", "succeeded"]),
             runs_running: 0,
             runs_skipped: 0,
-            nodes: zeros(["failed", "skipped", "succeeded"]),
+            nodes: zeros(["failed", "interrupted", "not-started", "skipped", "succeeded"]),
             images: zeros(["failed", "pulled", "present", "unknown"]),
             failures: CountBy::new(),
             pull_seconds: Histogram::new(PULL_SECONDS),
@@ -104,13 +104,15 @@ impl GroupSeries {
     }
 
     fn count_node(&mut self, node: &NodeReport) {
-        let verdict = match node.verdict {
-            NodeVerdict::Succeeded => "succeeded",
-            NodeVerdict::Failed => "failed",
-            NodeVerdict::Skipped => "skipped",
+        let verdict = match node.tally() {
+            Tally::Succeeded => "succeeded",
+            Tally::Failed => "failed",
+            Tally::Skipped => "skipped",
+            Tally::Interrupted => "interrupted",
+            Tally::NotStarted => "not-started",
         };
         *self.nodes.entry(verdict).or_default() += 1;
-        if let (NodeVerdict::Failed, Some(reason)) = (node.verdict, node.reason) {
+        if let (Tally::Failed, Some(reason)) = (node.tally(), node.reason) {
             *self.failures.entry(reason).or_default() += 1;
         }
         for image in &node.images {

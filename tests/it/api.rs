@@ -21,12 +21,14 @@ use crate::support::{Ended, ended, quayctl};
 const JOBS: &str = "/apis/batch/v1/namespaces/pulls/jobs";
 
 /// What the server answers to creates, in order; the last one is repeated.
-type Script = Vec<fn(&Value) -> Response>;
+pub type Script = Vec<fn(&Value) -> Response>;
 
-struct Server {
+pub struct Server {
     script: Script,
     nodes: Value,
-    requests: Mutex<Vec<String>>,
+    pub requests: Mutex<Vec<String>>,
+    /// Events that we have created, by the API group of today.
+    pub events_created: Mutex<Vec<Value>>,
     bodies: Mutex<Vec<Value>>,
     jobs: Mutex<HashMap<String, Value>>,
     /// Jobs that are over, oldest first, and how many of them are kept: what a TTL does.
@@ -38,12 +40,17 @@ struct Server {
 }
 
 /// Starts a server with `nodes` ready nodes, and gives it with a kubeconfig for it.
-async fn start(nodes: usize, script: Script, kept: usize) -> (Arc<Server>, NamedTempFile, JoinHandle<()>) {
+pub async fn start(
+    nodes: usize,
+    script: Script,
+    kept: usize,
+) -> (Arc<Server>, NamedTempFile, JoinHandle<()>) {
     let nodes: Vec<Value> = (0..nodes).map(|n| node(&format!("node-{n}"))).collect();
     let server = Arc::new(Server {
         script,
         nodes: json!({"kind": "NodeList", "metadata": {"resourceVersion": "1"}, "items": nodes}),
         requests: Mutex::default(),
+        events_created: Mutex::default(),
         bodies: Mutex::default(),
         jobs: Mutex::default(),
         over: Mutex::default(),
@@ -92,6 +99,13 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
         server.bodies.lock().unwrap().push(body.clone());
         let turn = server.bodies.lock().unwrap().len() - 1;
         let response = server.script[turn.min(server.script.len() - 1)](&body);
+        if response.headers().contains_key("x-stays-live") {
+            return response;
+        }
+        if response.headers().contains_key("x-fails") {
+            server.end(body, json!({"type": "Failed", "reason": "BackoffLimitExceeded", "message": "no"}));
+            return response;
+        }
         if response.status() == StatusCode::CREATED || response.headers().contains_key("x-kept-anyway") {
             server.complete(body);
         }
@@ -121,6 +135,10 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
             }
         }
         ("GET", _) => axum::Json(json!({"metadata": {"resourceVersion": "1"}, "items": []})).into_response(),
+        ("POST", "/apis/events.k8s.io/v1/namespaces/pulls/events") => {
+            server.events_created.lock().unwrap().push(body.clone());
+            created(&body)
+        }
         ("PATCH", _) => axum::Json(json!({"metadata": {"name": "x"}})).into_response(),
         _ => failure(404, "NotFound", "not scripted"),
     }
@@ -128,10 +146,15 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
 
 impl Server {
     /// Keeps the Job and lets it complete at once.
-    fn complete(&self, mut job: Value) {
+    fn complete(&self, job: Value) {
+        self.end(job, json!({"type": "Complete"}));
+    }
+
+    fn end(&self, mut job: Value, mut condition: Value) {
         job["metadata"]["uid"] = job["metadata"]["name"].clone();
         job["metadata"]["resourceVersion"] = "2".into();
-        job["status"] = json!({"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]});
+        condition["status"] = "True".into();
+        job["status"] = json!({"conditions": [condition]});
         let name = job["metadata"]["name"].as_str().unwrap().to_owned();
         let mut news = vec![json!({"type": "MODIFIED", "object": job}).to_string()];
         let mut jobs = self.jobs.lock().unwrap();
@@ -155,7 +178,7 @@ impl Server {
         Body::from_stream(events).into_response()
     }
 
-    fn posts(&self) -> usize {
+    pub fn posts(&self) -> usize {
         self.bodies.lock().unwrap().len()
     }
 }
@@ -178,11 +201,25 @@ fn node(name: &str) -> Value {
     })
 }
 
-fn created(job: &Value) -> Response {
+pub fn created(job: &Value) -> Response {
     (StatusCode::CREATED, axum::Json(job.clone())).into_response()
 }
 
-fn failure(code: u16, reason: &str, message: &str) -> Response {
+/// The Job is there and goes on.
+pub fn live(job: &Value) -> Response {
+    let mut response = created(job);
+    response.headers_mut().insert("x-stays-live", "yes".parse().unwrap());
+    response
+}
+
+/// The Job is there and fails at once.
+pub fn failed(job: &Value) -> Response {
+    let mut response = created(job);
+    response.headers_mut().insert("x-fails", "yes".parse().unwrap());
+    response
+}
+
+pub fn failure(code: u16, reason: &str, message: &str) -> Response {
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
         "message": message, "metadata": {},

@@ -146,6 +146,51 @@ fn plan_says_what_a_run_then_does() {
 }
 
 #[test]
+fn a_plan_right_after_a_run_has_no_work() {
+    let bed = shared();
+    let namespace = bed.namespace("planned-again");
+    let config = "[[groups]]\nname = \"g\"\nimages = [\"nginx:1.29\"]\nnode_selector = \"gpu\"\n";
+    let plan = ["plan", "--detailed-exitcode", "-n", &namespace, "-o", "json"];
+    bed.quayctl(&plan, config).expect_code(4);
+    bed.run(&namespace, config, &[]).expect_code(0);
+    let after = bed.quayctl(&plan, config).expect_code(0).json();
+    assert_eq!(after["groups"][0]["counts"], serde_json::json!({"create": 5, "skip": 0, "present": 5}));
+    let dry =
+        bed.quayctl(&["run", "--dry-run=client", "-n", &namespace, "-o", "json"], config).expect_code(0);
+    assert_eq!(dry.json()["groups"][0]["counts"], after["groups"][0]["counts"]);
+    // Another image, another instance, one node more: there is work again.
+    bed.quayctl(&plan, &config.replace("1.29", "1.30")).expect_code(4);
+    bed.quayctl(&plan, &format!("instance = \"other\"\n{config}")).expect_code(4);
+    bed.quayctl(&plan, &config.replace("\"gpu\"", "\"\"")).expect_code(4);
+    let first = bed.jobs(&namespace)[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    ended(&mut bed.kubectl(&["delete", "job", &first, "-n", &namespace])).expect_code(0);
+    bed.quayctl(&plan, config).expect_code(4);
+}
+
+#[test]
+fn a_plan_for_a_namespace_that_is_missing_names_it() {
+    let bed = shared();
+    let here = bed.namespace("planned-here");
+    let config = "[[groups]]\nname = \"g\"\nimages = [\"nginx:1.29\"]\nnode_selector = \"gpu\"\n";
+    let elsewhere = format!("{config}{}namespace = \"nowhere\"\n", config.replace("\"g\"", "\"h\""));
+    for (args, config) in [
+        (&["plan"][..], config.to_owned()),
+        (&["plan", "--detailed-exitcode"], config.to_owned()),
+        (&["run", "--dry-run=client"], config.to_owned()),
+        (&["run", "--dry-run=server"], config.to_owned()),
+    ] {
+        let refused = bed.quayctl(&[args, &["-n", "nowhere"]].concat(), &config).expect_code(3);
+        assert!(
+            refused.stderr.contains("namespace \"nowhere\" does not exist"),
+            "{args:?}: {}",
+            refused.stderr
+        );
+    }
+    let refused = bed.quayctl(&["plan", "-n", &here], &elsewhere).expect_code(3);
+    assert!(refused.stderr.contains("namespace \"nowhere\" does not exist"), "{}", refused.stderr);
+}
+
+#[test]
 fn a_server_side_dry_run_tells_what_would_be_refused() {
     let bed = shared();
     let namespace = bed.namespace("dry-run");

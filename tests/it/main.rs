@@ -16,6 +16,7 @@
 //! * `oracles`: what we read means what it means to those who read it elsewhere.
 //! * `serve`: the process that stays. `reload`: its config is edited. `joining`: its nodes come and go.
 //!   `replicas`: it runs twice, hangs, and dies.
+//! * `output`: streams that are full, closed, blocked or a terminal.
 //! * `scripts`: what the Makefile calls. `shipped`: what the repository ships agrees with the code and
 //!   with itself.
 #![allow(
@@ -44,6 +45,7 @@ mod joining;
 mod limits;
 mod monitoring;
 mod oracles;
+mod output;
 mod plan;
 mod regressions;
 mod reload;

@@ -53,7 +53,7 @@ fn a_killed_process_is_continued_under_the_same_run_and_no_job_is_doubled() {
     );
     let mut observer = Observer::start(bed, &namespace);
     let serving = Serving::start(bed, &namespace, &config.config(), &[]);
-    let first = serving.wait_for("of group \"g\" (its time was missed)");
+    let first = serving.wait_for("of group \"g\" (at the start)");
     let id = first.split_whitespace().skip_while(|word| *word != "run").nth(1).unwrap().to_owned();
     observer.wait_for(bed::is_over);
     serving.signal("KILL");

@@ -13,7 +13,7 @@ use super::super::traffic::Traffic;
 use super::*;
 
 /// Keeps what it is sent, and answers each request once it may.
-struct Server {
+pub struct Server {
     may_answer: Semaphore,
     /// The codes of its first answers; then it is content.
     codes: Mutex<Vec<u16>>,
@@ -38,7 +38,7 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
 
 impl Server {
     /// Waits for as many requests.
-    async fn requests(&self, count: usize) -> Vec<(String, Value)> {
+    pub async fn requests(&self, count: usize) -> Vec<(String, Value)> {
         for _ in 0..1000 {
             let seen = self.seen.lock().unwrap().clone();
             if seen.len() >= count {
@@ -51,7 +51,14 @@ impl Server {
 }
 
 /// A server that may answer `answers` requests, the first with these codes, and an announcer on it.
-async fn announcing(answers: usize, mut codes: Vec<u16>) -> (Arc<Server>, Announcer) {
+async fn announcing(answers: usize, codes: Vec<u16>) -> (Arc<Server>, Announcer) {
+    let (server, cluster) = serving(answers, codes).await;
+    let pod = OwnPod { name: "quayctl-0".into(), namespace: "pulls".into(), uid: Some("u-1".into()) };
+    (server, cluster.announcer(pod, "default"))
+}
+
+/// The same without an announcer.
+pub async fn serving(answers: usize, mut codes: Vec<u16>) -> (Arc<Server>, Cluster) {
     codes.reverse();
     let (codes, seen) = (Mutex::new(codes), Mutex::default());
     let server = Arc::new(Server { may_answer: Semaphore::new(answers), codes, seen });
@@ -67,9 +74,9 @@ async fn announcing(answers: usize, mut codes: Vec<u16>) -> (Arc<Server>, Announ
         version: "v1.37.2".into(),
         traffic: Traffic::default(),
         forgiveness: std::time::Duration::ZERO,
+        job_events: Default::default(),
     };
-    let pod = OwnPod { name: "quayctl-0".into(), namespace: "pulls".into(), uid: Some("u-1".into()) };
-    (server, cluster.announcer(pod, "default"))
+    (server, cluster)
 }
 
 fn started(run_id: &str) -> Announcement {
@@ -169,7 +176,10 @@ async fn a_server_that_hangs_costs_each_its_time_and_no_more() {
 #[test]
 fn a_long_note_is_cut_between_characters() {
     let note = Words::new(&failed(&"ü".repeat(2000))).note;
-    assert!(note.len() <= NOTE_BYTES_MAX && note.len() > NOTE_BYTES_MAX - 4, "{}", note.len());
-    assert!(note.ends_with("ü…"), "{note}");
+    assert!(note.len() <= NOTE_BYTES_MAX && note.len() > NOTE_BYTES_MAX - 6, "{}", note.len());
+    assert!(
+        note.starts_with("the last good config") && note.contains("ü…ü") && note.ends_with("ü"),
+        "{note}"
+    );
     assert_eq!(cut("a".repeat(NOTE_BYTES_MAX)), "a".repeat(NOTE_BYTES_MAX));
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::ClusterError;
+use super::super::job_events::JobFailure;
 use super::super::retry::PATIENCE;
 use super::super::watch::JobKey;
 use super::batch::{Batch, FinishedBatch};
@@ -67,6 +68,14 @@ impl Runner<'_> {
         let Some(job) = self.batches.job(index) else { return };
         let references = job.group.images.iter().map(ToString::to_string);
         let text = annotation_text(outcome, references);
+        if let Verdict::Failed(failure) = &outcome.verdict {
+            self.cluster.record_failure(JobFailure {
+                job: flight.key.clone(),
+                uid: flight.uid.clone(),
+                instance: job.identity.instance.clone(),
+                failure: failure.clone(),
+            });
+        }
         self.note(Some(index), flight.key.clone(), text, end_now);
     }
 

@@ -28,7 +28,7 @@ pub struct Flight {
     /// Of the Job that does the work.
     pub key: JobKey,
     /// Empty until the watch has shown the Job.
-    uid: String,
+    pub uid: String,
     /// The last word on why the Job of this uid has no pod: events outlive a Job, and the next one of
     /// its name must not be judged by them.
     rejection: Option<(String, Rejection)>,

@@ -19,6 +19,7 @@ use crate::cluster::{Cluster, ClusterError, NodeWatch, Runner, RunnerInputs, Ste
 use crate::config::Group;
 use crate::outcome::{Failure, Reason, Verdict};
 use crate::plan::{Agenda, Arrivals, KnownNode};
+use crate::words::counted;
 
 use super::super::CommandError;
 
@@ -117,9 +118,9 @@ impl<'a> Lead<'a> {
         lead.arrivals.follow(&lead.active.loaded.config);
         let nodes = lead.node_watch.take_listed();
         tracing::info!(
-            "serving {} groups on {} nodes of {} (Kubernetes {})",
-            lead.groups.len(),
-            nodes.len(),
+            "serving {} on {} of {} (Kubernetes {})",
+            counted(lead.groups.len(), "group"),
+            counted(nodes.len(), "node"),
             cluster.server,
             cluster.version,
         );

@@ -22,8 +22,8 @@ impl Active {
         before: &Active,
         global: &GlobalArgs,
     ) -> Result<Active, String> {
-        let loaded = told_in_full(changed)
-            .map_err(|error| error.shown(use_color(global.color, &std::io::stderr())))?;
+        let loaded =
+            told_in_full(changed).map_err(|error| error.shown(use_color(global, &std::io::stderr())))?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }

@@ -1,6 +1,5 @@
 //! Runs of groups: how they begin, what is said of them, and how they are left.
 
-use std::iter;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,7 +12,8 @@ use crate::cluster::{Announcement, Batch, FinishedBatch, Render};
 use crate::config::Group;
 use crate::outcome::Verdict;
 use crate::plan::{Cause, Due, JobEnd, Plan, PlannedGroup, RunId, RunIdentity, plan_one};
-use crate::report::{NodeVerdict, RunFacts, RunReport};
+use crate::report::{RunFacts, RunReport};
+use crate::words::counted;
 
 /// A batch that is under way, as far as the runner does not know it.
 #[derive(Debug)]
@@ -53,11 +53,9 @@ impl Lead<'_> {
         let mut planned = plan_one(&self.active.loaded.config, &group, self.nodes.values(), &identity);
         // Of nodes that came a moment ago: they are told of where they are.
         planned.jobs.retain(|job| !self.runner.is_under_way(job));
-        let (jobs, skipped, id) = (planned.jobs.len(), planned.skipped.len(), identity.run_id.as_str());
-        tracing::info!(
-            "run {id} of group {name:?} ({}): {jobs} Jobs, {skipped} nodes skipped",
-            cause_in_words(cause)
-        );
+        let (jobs, skipped) = (counted(planned.jobs.len(), "Job"), counted(planned.skipped.len(), "node"));
+        let id = identity.run_id.as_str();
+        tracing::info!("run {id} of group {name:?} ({}): {jobs}, {skipped} skipped", cause_in_words(cause));
         station.metrics.run_started(&name);
         station.announce(Announcement::RunStarted { group: name.clone(), run_id: id.to_owned() });
         self.agenda.began(&name);
@@ -147,7 +145,7 @@ impl Lead<'_> {
     }
 }
 
-/// The report of one batch, told to the log: one line for the run, and one for each node that failed.
+/// The report of one batch, told to the log: one line for the run, and one for each cause of failure.
 fn report_of(
     run: UnderWay,
     finished: FinishedBatch,
@@ -172,25 +170,21 @@ fn report_of(
     let counts = report.counts();
     let seconds = now.duration_since(started_at).as_secs();
     let what = if is_run { "run" } else { "nodes of run" };
-    let text = format!(
-        "{} succeeded, {} failed, {} skipped in {seconds} s",
-        counts.succeeded, counts.failed, counts.skipped
-    );
+    let text = format!("{} in {seconds} s", counts.in_words());
     let id = &report.run_id;
     match is_left {
         // What was still out is no failure: the next process goes on with it.
         true => tracing::info!(
-            "{what} {id} of group {group:?} is left under way: {} nodes succeeded, {out} not begun; the next process \
+            "{what} {id} of group {group:?} is left under way: {} succeeded, {out} not begun; the next process \
              continues it",
-            counts.succeeded
+            counted(counts.succeeded, "node")
         ),
+        false if report.exit_code == 0 => tracing::info!("{what} {id} of group {group:?} is over: {text}"),
         false => {
-            tracing::info!("{what} {id} of group {group:?} is over: {text}");
-            for (group, node) in report.groups.iter().flat_map(|g| iter::repeat(&g.name).zip(&g.nodes)) {
-                if let (NodeVerdict::Failed, Some(reason)) = (node.verdict, node.reason) {
-                    let message = node.message.as_deref().unwrap_or_default();
-                    tracing::warn!("node {} failed for group {group:?}: {reason}: {message}", node.name);
-                }
+            tracing::warn!("{what} {id} of group {group:?} is over: {text}");
+            // One line for each cause: one bad tag on 500 nodes is one.
+            for failure in report.failures_in_lines() {
+                tracing::warn!("{what} {id} of group {group:?}: {failure}");
             }
         }
     }

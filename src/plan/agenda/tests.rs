@@ -58,7 +58,7 @@ fn a_year_of_hours_and_days_passes_with_both_clock_changes() {
             for Due { group, run_id, cause } in agenda.turns(next).due {
                 assert_eq!(
                     cause,
-                    if ran.is_empty() && next == start { Cause::Missed } else { Cause::Scheduled }
+                    if ran.is_empty() && next == start { Cause::Started } else { Cause::Scheduled }
                 );
                 ran.push((group, run_id.as_str().to_owned()));
             }
@@ -108,8 +108,17 @@ fn runs_of_one_group_never_overlap() {
 fn after_downtime_one_missed_run_is_made_up_if_it_is_not_too_old() {
     let every_ten = || scheduled("g", "*/10 * * * *", "Etc/UTC");
     let mut fresh = agenda(vec![every_ten()], "2026-11-25T12:09:00Z");
-    assert_eq!(due(&mut fresh, "2026-11-25T12:09:00Z"), [("20261125t120000z".to_owned(), Cause::Missed)]);
+    let now = time("2026-11-25T12:09:00Z");
+    assert_eq!(
+        due(&mut fresh, "2026-11-25T12:09:00Z"),
+        [("20261125t120000z".to_owned(), Cause::Started)],
+        "who starts for the first time has missed nothing"
+    );
     assert_eq!(due(&mut fresh, "2026-11-25T12:09:01Z"), []);
+    let mut before = Traces::default();
+    before.add("g", "20261125t115000z", false);
+    let mut again = Agenda::new(&config(vec![every_ten()]), now, &before);
+    assert_eq!(due(&mut again, "2026-11-25T12:09:00Z"), [("20261125t120000z".to_owned(), Cause::Missed)]);
 
     let mut never = every_ten();
     never.catch_up = false;

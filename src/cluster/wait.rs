@@ -56,7 +56,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Events of pods that no watch has shown yet, or never will. Each is some 300 bytes. What is lost with
 /// one is how long a pull took, what ailed a pod, and in a rare case the only proof of a pull.
-const EARLY_POD_EVENTS_MAX: usize = 10_000;
+const EARLY_PULLS_MAX: usize = 10_000;
 
 /// Texts that were said and are not repeated, in a process that may live for a year.
 const WARNED_MAX: usize = 1_000;
@@ -103,8 +103,8 @@ pub struct Runner<'a> {
     /// What was seen of Jobs that have no flight yet.
     early: HashMap<JobIndex, Vec<Seen>>,
     /// By the uid of a pod that was not seen yet.
-    early_pod_events: HashMap<String, Vec<PodEvent>>,
-    early_pod_events_count: usize,
+    early_pulls: HashMap<String, Vec<PodEvent>>,
+    early_pulls_count: usize,
     /// Jobs whose slot is taken.
     flights: HashMap<JobIndex, Flight>,
     /// Live Jobs of other runs that hold their nodes.
@@ -145,8 +145,8 @@ impl<'a> Runner<'a> {
             by_key: HashMap::new(),
             pods: HashMap::new(),
             early: HashMap::new(),
-            early_pod_events: HashMap::new(),
-            early_pod_events_count: 0,
+            early_pulls: HashMap::new(),
+            early_pulls_count: 0,
             flights: HashMap::new(),
             earlier: earlier::Holders::default(),
             results: HashMap::new(),

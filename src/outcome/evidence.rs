@@ -46,14 +46,18 @@ pub struct Evidence {
     secrets_missing: Option<String>,
     rejection: Option<Rejection>,
     node_failure: Option<Failure>,
+    /// The node was asked which images it has.
+    node_asked: bool,
+    /// A queue holds the Job.
+    suspended: bool,
 }
 
 /// What the evidence calls for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     Wait,
-    /// Nothing more can come of it: every image is decided and at least one cannot be pulled, or no
-    /// pod can be made, or the node is gone.
+    /// Nothing more can come of it: every image is decided and at least one cannot be pulled, or every
+    /// image is there and the carrier is broken, or no pod can be made, or the node is gone.
     EndEarly,
 }
 
@@ -188,6 +192,21 @@ impl Evidence {
         self.node_failure = failure;
     }
 
+    /// The Job's node was asked which images it has: `listed` says so for each of the Job's. One that is
+    /// listed is there; a kubelet lists 50 at most, so one that is not need not be missing.
+    pub fn observe_node_images(&mut self, listed: &[bool]) {
+        self.node_asked = true;
+        for (image, listed) in self.images.iter_mut().zip(listed) {
+            // One that no container shows is vouched for by its Job alone.
+            image.proven |= *listed && !image.witness.containers.is_empty();
+        }
+    }
+
+    /// A queue holds the Job, or does so no longer.
+    pub fn observe_suspension(&mut self, suspended: bool) {
+        self.suspended = suspended;
+    }
+
     /// Whether no pod of the Job can do anything at the moment: unscheduled, gone or on its way out.
     pub fn is_lost(&self) -> bool {
         !self.pods.values().any(|pod| pod.works)
@@ -213,6 +232,11 @@ impl Evidence {
         let no_pod = self.rejection.as_ref().is_some_and(|rejection| rejection.is_final && !self.pod_seen);
         let node_gone = self.node_failure.as_ref().is_some_and(|failure| failure.reason == Reason::NodeGone);
         if (no_pod || node_gone) && !self.all_proven() {
+            return Decision::EndEarly;
+        }
+        // With no image that a container shows only the Job's end tells, and then it is to be seen.
+        let shown = self.images.iter().all(|image| !image.witness.containers.is_empty());
+        if self.all_proven() && shown && self.broken_carrier().is_some() {
             return Decision::EndEarly;
         }
         let decided = self.images.iter().all(|image| image.proven || image.attempts.is_hopeless());
@@ -287,7 +311,9 @@ impl Evidence {
             _ if proven && image.pull.is_some() => ImageState::Pulled,
             _ if proven => ImageState::Present,
             Some(cause) => ImageState::Failed(self.explain(cause)),
-            None if self.carrier_failure().is_some() || self.node_failure.is_some() => ImageState::Unknown,
+            None if self.carrier_failure().is_some() || self.node_failure.is_some() || self.suspended => {
+                ImageState::Unknown
+            }
             None if timed_out && self.on_node && is_shown => ImageState::Failed(self.failure_at_deadline()),
             None => ImageState::Unknown,
         };
@@ -297,7 +323,8 @@ impl Evidence {
 
     /// Of an image of which nothing was heard.
     fn failure_at_deadline(&self) -> Failure {
-        let words = "the image was not there when the deadline passed";
+        let unlisted = if self.node_asked { ", and the node does not list it" } else { "" };
+        let words = format!("the image was not heard of before the deadline passed{unlisted}");
         match &self.trouble {
             Some(Trouble { failure, passed: false, .. }) => failure.clone(),
             Some(Trouble { failure, .. }) => Failure::new(
@@ -321,6 +348,10 @@ impl Evidence {
         if let Some(failure) = &self.node_failure {
             return failure.clone();
         }
+        if self.suspended && matches!(ended, Ending::RunOver | Ending::GaveUp) {
+            let words = "a queue held the Job (spec.suspend) until the run's deadline passed";
+            return Failure::new(Reason::Suspended, words);
+        }
         if let (Some(words), false) = (&self.unschedulable, self.on_node) {
             return Failure::new(Reason::Unschedulable, words.clone());
         }
@@ -342,7 +373,7 @@ impl Evidence {
                 Failure::new(Reason::DeadlineExceeded, "the Job was not done when the run's deadline passed")
             }
             Ending::JobDeleted => {
-                Failure::new(Reason::JobDeleted, "somebody deleted the Job while it was live")
+                Failure::new(Reason::JobDeleted, "somebody deleted the Job before its end was seen")
             }
             Ending::NotStarted => Failure::new(Reason::NotStarted, "the run ended before this node's turn"),
             Ending::Interrupted => {

@@ -40,13 +40,15 @@ pub enum Reason {
     NameTaken,
     /// A later run had other content for the node and was told to replace.
     Replaced,
+    /// A queue held the Job (`spec.suspend`) until the run's deadline.
+    Suspended,
     Forbidden,
     ApiError,
 }
 
 impl Reason {
     /// Every reason.
-    const ALL: [Reason; 30] = [
+    const ALL: [Reason; 31] = [
         Reason::ImageNotFound,
         Reason::Unauthorized,
         Reason::PullSecretMissing,
@@ -75,6 +77,7 @@ impl Reason {
         Reason::JobFailed,
         Reason::NameTaken,
         Reason::Replaced,
+        Reason::Suspended,
         Reason::Forbidden,
         Reason::ApiError,
     ];
@@ -115,6 +118,7 @@ impl Reason {
             Reason::JobFailed => "job-failed",
             Reason::NameTaken => "name-taken",
             Reason::Replaced => "replaced",
+            Reason::Suspended => "suspended",
             Reason::Forbidden => "forbidden",
             Reason::ApiError => "api-error",
         }

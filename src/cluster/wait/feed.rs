@@ -147,8 +147,8 @@ impl<'a> Runner<'a> {
         self.finished.clear();
         if self.is_idle() {
             // Of pods of ours that are over by now, or of nobody's.
-            self.early_pod_events.clear();
-            self.early_pod_events_count = 0;
+            self.early_pulls.clear();
+            self.early_pulls_count = 0;
         }
         Some(finished)
     }

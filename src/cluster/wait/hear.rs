@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::super::ClusterError;
 use super::super::watch::{Seen, SeenJob};
 use super::flight::Look;
-use super::{EARLY_POD_EVENTS_MAX, Runner, witness};
+use super::{EARLY_PULLS_MAX, Runner, witness};
 use crate::outcome::{Decision, Ending, PodEvent, read_annotation};
 use crate::plan::JobIndex;
 
@@ -68,12 +68,12 @@ impl Runner<'_> {
     }
 
     fn keep_pod_event(&mut self, pod: String, event: PodEvent) {
-        self.early_pod_events_count += 1;
-        if self.early_pod_events_count > EARLY_POD_EVENTS_MAX {
-            self.early_pod_events.clear();
-            self.early_pod_events_count = 1;
+        self.early_pulls_count += 1;
+        if self.early_pulls_count > EARLY_PULLS_MAX {
+            self.early_pulls.clear();
+            self.early_pulls_count = 1;
         }
-        self.early_pod_events.entry(pod).or_default().push(event);
+        self.early_pulls.entry(pod).or_default().push(event);
     }
 
     pub(super) fn observe(&mut self, index: JobIndex, seen: Seen) {
@@ -81,7 +81,7 @@ impl Runner<'_> {
         match seen {
             Seen::Pod(_, facts) => {
                 flight.evidence.observe_pod(&facts);
-                for event in self.early_pod_events.remove(&facts.uid).unwrap_or_default() {
+                for event in self.early_pulls.remove(&facts.uid).unwrap_or_default() {
                     flight.evidence.observe_pod_event(&facts.uid, &event);
                 }
             }

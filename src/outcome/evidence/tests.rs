@@ -618,3 +618,91 @@ fn what_fails_after_the_pull_proves_the_image() {
         assert_eq!(states(&evidence.outcome(&deadline())), ["present"], "{reason}");
     }
 }
+
+#[test]
+fn a_broken_carrier_ends_a_job_all_of_whose_images_are_there() {
+    let words = "failed to resolve image: k8s.io/pause:3.10.1: not found";
+    let broken = |reason: &str, message: &str| {
+        pod(vec![waiting("image-0", reason, message), waiting("image-1", reason, message)])
+    };
+    let mut evidence = volumes(2);
+    evidence.observe_pull(&pull_of("h.example/team/a:1", Some(Pull::default())));
+    evidence.observe_pod(&broken("ErrImagePull", words));
+    evidence.observe_pod(&broken("ErrImagePull", words));
+    let backed_off = format!("Back-off pulling image \"k8s.io/pause:3.10.1\": ErrImagePull: {words}");
+    evidence.observe_pod(&broken("ImagePullBackOff", &backed_off));
+    assert_eq!(evidence.decide(), Decision::Wait, "the second image is not there yet");
+    evidence.observe_pull(&pull_of("h.example/team/b:1", None));
+    assert_eq!(evidence.decide(), Decision::EndEarly);
+    assert_eq!(evidence.broken_carrier().unwrap().message, words);
+    let outcome = evidence.outcome(&Ending::EndedEarly);
+    assert_eq!((reason(&outcome), states(&outcome)), (None, vec!["pulled".into(), "present".into()]));
+}
+
+#[test]
+fn a_carrier_is_broken_once_one_container_has_failed_twice_and_never_by_the_kubelets_own_limit() {
+    let there = |evidence: &mut Evidence| {
+        for image in ["h.example/team/a:1", "h.example/team/b:1"] {
+            evidence.observe_pull(&pull_of(image, None));
+        }
+    };
+    let words = "failed to resolve image: k8s.io/pause:3.10.1: i/o timeout";
+    let mut once = volumes(2);
+    there(&mut once);
+    // Two containers in the same state are one attempt, not two.
+    once.observe_pod(&pod(vec![
+        waiting("image-0", "ErrImagePull", words),
+        waiting("image-1", "ErrImagePull", words),
+    ]));
+    assert_eq!(once.decide(), Decision::Wait);
+    // Kubelets before 1.32 do not carry the cause along.
+    once.observe_pod(&pod(vec![waiting(
+        "image-0",
+        "ImagePullBackOff",
+        "Back-off pulling image \"k8s.io/pause:3.10.1\"",
+    )]));
+    assert_eq!(once.decide(), Decision::Wait);
+    once.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", words)]));
+    assert_eq!(once.decide(), Decision::EndEarly);
+
+    let mut limited = helper(2);
+    there(&mut limited);
+    for _ in 0..3 {
+        limited.observe_pod(&pod(vec![waiting("install", "ErrImagePull", "pull QPS exceeded")]));
+        limited.observe_pod(&pod(vec![waiting(
+            "install",
+            "ImagePullBackOff",
+            &back_off("pull QPS exceeded"),
+        )]));
+    }
+    assert_eq!(limited.decide(), Decision::Wait);
+}
+
+#[test]
+fn an_image_that_its_node_lists_is_there_and_one_that_it_does_not_is_not_said_to_be_missing() {
+    let mut evidence = volumes(2);
+    evidence.observe_pod(&pod(vec![creating("image-0"), creating("image-1")]));
+    let outcome = evidence.outcome(&deadline());
+    let message = |outcome: &JobOutcome, image: usize| match &outcome.images[image].state {
+        ImageState::Failed(failure) => failure.message.clone(),
+        state => panic!("{state:?}"),
+    };
+    assert_eq!(message(&outcome, 0), "the image was not heard of before the deadline passed");
+    evidence.observe_node_images(&[true, false]);
+    let outcome = evidence.outcome(&deadline());
+    assert_eq!(states(&outcome), ["present", "deadline-exceeded"]);
+    assert!(message(&outcome, 1).ends_with("and the node does not list it"), "{outcome:?}");
+    evidence.observe_node_images(&[false, true]);
+    assert_eq!(reason(&evidence.outcome(&deadline())), None, "what was there once was there");
+}
+
+#[test]
+fn a_job_that_a_queue_holds_is_suspended_at_the_runs_deadline_and_not_before() {
+    let mut evidence = volumes(1);
+    evidence.observe_suspension(true);
+    let outcome = evidence.outcome(&Ending::RunOver);
+    assert_eq!((reason(&outcome), states(&outcome)), (Some(Reason::Suspended), vec!["unknown".into()]));
+    assert_eq!(reason(&evidence.outcome(&Ending::Interrupted)), Some(Reason::Interrupted));
+    evidence.observe_suspension(false);
+    assert_eq!(reason(&evidence.outcome(&Ending::RunOver)), Some(Reason::DeadlineExceeded));
+}

@@ -126,11 +126,11 @@ impl Evidence {
         self.pod_seen = true;
         self.on_node |= pod.on_node;
         self.unschedulable = pod.unschedulable.clone().filter(|_| !pod.on_node);
-        if let Some((reason, message)) = &pod.failed {
-            self.pod_failure = Some(Failure::new(Reason::PodFailed, format!("{reason}: {message}")));
+        if let Some(words) = &pod.failed {
+            self.pod_failure = Some(Failure::new(Reason::PodFailed, words));
         }
-        if let Some((reason, message)) = pod.failed.as_ref().or(pod.disrupted.as_ref()) {
-            let failure = Failure::new(Reason::PodFailed, format!("{reason}: {message}"));
+        if let Some(words) = pod.failed.as_ref().or(pod.disrupted.as_ref()) {
+            let failure = Failure::new(Reason::PodFailed, words);
             self.trouble = Some(Trouble { failure, pod: pod.uid.clone(), passed: false });
         } else if let Some(trouble) = self.trouble.as_mut().filter(|_| works) {
             trouble.passed |= pod.is_set_up || trouble.pod != pod.uid;

@@ -40,10 +40,10 @@ pub struct PodFacts {
     pub terminating: bool,
     /// The scheduler's words, where it found no place.
     pub unschedulable: Option<String>,
-    /// Reason and message of a pod that failed as a whole: evicted, rejected by the kubelet.
-    pub failed: Option<(String, String)>,
-    /// Reason and message of what takes it off its node: preemption, eviction, a taint.
-    pub disrupted: Option<(String, String)>,
+    /// Why it failed as a whole: evicted, rejected by the kubelet. Reason and message.
+    pub failed: Option<String>,
+    /// What takes it off its node: preemption, eviction, a taint. Reason and message.
+    pub disrupted: Option<String>,
     /// Its sandbox and its mounts are there.
     pub is_set_up: bool,
     /// Init containers first.
@@ -85,8 +85,8 @@ impl JobFacts {
 impl PodFacts {
     pub fn new(uid: String, on_node: bool, terminating: bool, status: &PodStatus) -> PodFacts {
         let words = |reason: Option<&String>, message: Option<&String>| {
-            let message = message.map(|message| clip(message).into_owned());
-            reason.map(|reason| (reason.clone(), message.unwrap_or_default()))
+            let message = message.map_or("", String::as_str);
+            reason.map(|reason| format!("{reason}: {}", clip(message)))
         };
         let condition = |kind: &str, state: &str| {
             status.conditions.iter().flatten().find(|c| c.type_ == kind && c.status == state)
@@ -167,7 +167,7 @@ mod tests {
     fn conditions_tell_of_eviction_and_of_a_sandbox_that_stands() {
         let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "PreemptionByScheduler", "message": "m"});
         let pod = facts(json!({"conditions": [condition("DisruptionTarget", "True")]}));
-        assert_eq!(pod.disrupted, Some(("PreemptionByScheduler".to_owned(), "m".to_owned())));
+        assert_eq!(pod.disrupted, Some("PreemptionByScheduler: m".to_owned()));
         assert!(!pod.is_set_up);
         let pod = facts(json!({"conditions": [condition("PodReadyToStartContainers", "True")]}));
         assert!(pod.is_set_up && pod.disrupted.is_none());

@@ -255,7 +255,7 @@ fn a_pod_that_found_no_place_is_unschedulable_until_it_finds_one() {
 #[test]
 fn an_evicted_pod_is_said_where_its_replacement_does_not_make_it() {
     let mut evidence = volumes(1);
-    let failed = Some(("Evicted".to_owned(), "The node was low on resource: ephemeral-storage".to_owned()));
+    let failed = Some("Evicted: The node was low on resource: ephemeral-storage".to_owned());
     evidence.observe_pod(&PodFacts { failed, ..pod(vec![]) });
     let ending = Ending::Failed { reason: "BackoffLimitExceeded".into(), message: "x".into() };
     let outcome = evidence.outcome(&ending);
@@ -595,7 +595,7 @@ fn a_pod_that_cannot_be_set_up_is_the_reason_until_it_can() {
 
 #[test]
 fn an_evicted_or_preempted_pod_is_the_reason_where_no_other_gets_further() {
-    let words = |word: &str| Some((word.to_owned(), "low on memory".to_owned()));
+    let words = |word: &str| Some(format!("{word}: low on memory"));
     for lost in [
         PodFacts { failed: words("Evicted"), ..pod(vec![creating("image-0")]) },
         PodFacts { disrupted: words("PreemptionByScheduler"), ..pod(vec![creating("image-0")]) },

@@ -1,5 +1,5 @@
 //! Judges what a Job and its pods say about a node's images. Pure: no client, no clock. Of the
-//! world's types it knows k8s_openapi's, as plain data, and nothing else of ours.
+//! world's types it knows k8s_openapi's, as plain data, and of ours only `outside_text`'s cutting.
 //!
 //! [`Evidence`] is fed with facts as watches deliver them, in any order and any number of times, and
 //! keeps what will be gone later: at its deadline a Job's pod is deleted with all it knew.

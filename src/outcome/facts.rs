@@ -6,20 +6,15 @@ use k8s_openapi::api::batch::v1::JobStatus;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PodCondition, PodStatus};
 
 use super::Ending;
+use crate::outside_text::without_middle;
 
-/// Of a message that is too long the beginning, which says who speaks, and the end, which is the cause.
-/// The API server takes more than a MiB, and a registry may answer with a whole web page.
-const CLIP_HEAD_BYTES: usize = 1024;
-const CLIP_TAIL_BYTES: usize = 3072;
+/// Of a longer message the middle is left out: its beginning says who speaks, and its end is the cause. The
+/// API server takes more than a MiB, and a registry may answer with a whole web page.
+const MESSAGE_BYTES_MAX: usize = 4096;
 
-/// `message`, cut in the middle where it is longer than anybody reads.
+/// `message`, in no more bytes than are kept.
 pub fn clip(message: &str) -> Cow<'_, str> {
-    if message.len() <= CLIP_HEAD_BYTES + CLIP_TAIL_BYTES {
-        return Cow::Borrowed(message);
-    }
-    let head = message.floor_char_boundary(CLIP_HEAD_BYTES);
-    let tail = message.ceil_char_boundary(message.len() - CLIP_TAIL_BYTES);
-    Cow::Owned(format!("{} … {}", &message[..head], &message[tail..]))
+    without_middle(message, MESSAGE_BYTES_MAX)
 }
 
 /// How a Job stands.
@@ -155,12 +150,16 @@ mod tests {
         let long = format!("who speaks: {}: the cause é", "é".repeat(1 << 19));
         let clipped = clip(&long);
         assert!(
-            clipped.len() < 4200 && clipped.starts_with("who speaks") && clipped.ends_with("the cause é")
+            clipped.len() <= MESSAGE_BYTES_MAX
+                && clipped.starts_with("who speaks")
+                && clipped.ends_with("the cause é")
         );
         let waiting = json!({"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"waiting": {"reason": "ErrImagePull", "message": long}}});
         let pod = facts(json!({"containerStatuses": [waiting]}));
-        assert!(pod.containers[0].waiting.as_ref().is_some_and(|(_, message)| message.len() < 4200));
+        assert!(
+            pod.containers[0].waiting.as_ref().is_some_and(|(_, message)| message.len() <= MESSAGE_BYTES_MAX)
+        );
     }
 
     #[test]

@@ -52,7 +52,9 @@ pub const SPEAKERS: Rows<Speaker> = &[
             ("failed to copy", Fetcher),
             ("failed to open writer", Fetcher),
             ("short read", Fetcher),
-            ("failed size validation", Fetcher),
+            ("failed to read expected number of bytes", Fetcher),
+            ("*failed size validation", Fetcher),
+            ("failed commit on ref*", Fetcher),
         ],
     ),
     (
@@ -83,10 +85,14 @@ pub const SPEAKERS: Rows<Speaker> = &[
     ("containerd/containerd:plugins/content/local/store.go", &[("content digest*", Unpacker)]),
     (
         "containerd/containerd:internal/cri/server/images/image_pull.go",
-        &[("failed to get image*", Runtime), ("failed to update image store*", Runtime)],
+        &[
+            ("failed to get image*", Runtime),
+            ("failed to create image reference*", Runtime),
+            ("failed to update image store*", Runtime),
+        ],
     ),
     (
-        "grpc/grpc-go:clientconn.go",
+        "grpc/grpc-go:internal/transport/http2_client.go",
         &[
             ("connection error*", Runtime),
             ("error reading from server*", Runtime),
@@ -161,7 +167,7 @@ pub const SPEAKERS: Rows<Speaker> = &[
         "kubernetes/kubernetes:pkg/kubelet/images/image_manager.go",
         &[("failed to record image pull intent*", Runtime)],
     ),
-    ("kubernetes/kubernetes:pkg/kubelet/images/throttled_puller.go", &[(THROTTLED, Runtime)]),
+    ("kubernetes/kubernetes:pkg/kubelet/images/helpers.go", &[(THROTTLED, Runtime)]),
 ];
 
 /// What clauses mean, wherever they stand.
@@ -254,7 +260,8 @@ pub const MEANINGS: Rows<Says> = &[
         "containerd/containerd:core/content/helpers.go",
         &[
             ("short read", Means(RegistryError)),
-            ("failed size validation", Means(RegistryError)),
+            ("failed to read expected number of bytes", Means(RegistryError)),
+            ("*failed size validation", Means(RegistryError)),
             ("unexpected commit digest*", Means(RegistryError)),
             ("unexpected commit size*", Means(RegistryError)),
         ],
@@ -340,7 +347,7 @@ pub const MEANINGS: Rows<Says> = &[
             ("none of the signatures were accepted*", Means(Signature)),
             ("cryptographic signature verification failed", Means(Signature)),
             ("invalid gpg signature*", Means(Signature)),
-            ("signature for identity * is not accepted", Means(Signature)),
+            ("signature for identity * is not accepted*", Means(Signature)),
             ("signature validation failed", Means(Signature)),
             ("*because the signature validation failed", Means(Signature)),
         ],
@@ -348,7 +355,6 @@ pub const MEANINGS: Rows<Says> = &[
     (
         "moby/moby:distribution/pull_v2.go",
         &[
-            ("repository * not found*", Means(ImageNotFound)),
             ("no matching manifest for*", Means(NoMatchingPlatform)),
             ("no supported platform found in manifest list*", Means(NoMatchingPlatform)),
             ("no supported platform in manifest list*", Means(NoMatchingPlatform)),
@@ -369,7 +375,13 @@ pub const MEANINGS: Rows<Says> = &[
             ("image config verification failed for digest*", Means(RegistryError)),
             ("image verification failed for digest*", Means(RegistryError)),
             ("filesystem layer verification failed for digest*", Means(RegistryError)),
+        ],
+    ),
+    (
+        "moby/moby:distribution/errors.go",
+        &[
             ("manifest for * not found", Means(ImageNotFound)),
+            ("repository * not found*", Means(ImageNotFound)),
             ("does not exist or no pull access", Means(Unauthorized)),
         ],
     ),

@@ -340,6 +340,10 @@ fn structures() -> Vec<(String, Reason, bool)> {
         ("write /var/lib/PATH/data: disk quota exceeded: unknown", DiskFull),
         ("failed size validation: 404 != 500: failed precondition", RegistryError),
         (
+            "failed commit on ref \"layer-sha256:00\": \"layer-sha256:00\" failed size validation: 404 != 500: failed precondition",
+            RegistryError,
+        ),
+        (
             "failed commit on ref \"layer-sha256:00\": unexpected commit digest sha256:00, expected sha256:11: failed precondition",
             RegistryError,
         ),
@@ -383,6 +387,7 @@ fn structures() -> Vec<(String, Reason, bool)> {
             "failed to unpack image on snapshotter overlayfs: no match for platform in manifest sha256:00: not found",
             NoMatchingPlatform,
         ),
+        ("failed to create image reference \"sha256:00\": context deadline exceeded", PullFailed),
         ("blob sha256:00 expected at /var/lib/PATH: blob not found: not found", PullFailed),
         (
             "failed to extract layer sha256:00: exit status 1: unpigz: skipping: <stdin>: corrupted -- crc32 mismatch: unknown",

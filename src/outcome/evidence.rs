@@ -25,7 +25,7 @@ pub struct ImageWitness {
 /// Which containers of the pod run the carrier image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CarrierWitness {
-    /// As in [`ImageWitness::names`].
+    /// Every way to write it, as in [`ImageWitness::references`].
     pub names: Vec<String>,
     pub containers: Vec<String>,
 }

@@ -2,7 +2,7 @@
 //! was seen to report.
 
 use super::*;
-use crate::outcome::ContainerFacts;
+use crate::outcome::{ContainerFacts, Ending, ImageOutcome, ImageState, JobOutcome, Verdict};
 
 const NOT_FOUND: &str = "failed to pull and unpack image \"h.example/team/b:1\": failed to resolve image: h.example/team/b:1: not found";
 

@@ -35,7 +35,7 @@ fi
 rust() { cargo test --locked --no-fail-fast "$@"; }
 bed() {
     cd tests/cluster
-    go test ./bed/...
+    ./go.sh test ./bed/...
 }
 deploy() {
     # Where it does not build, what an earlier build has left is not tested in its place.

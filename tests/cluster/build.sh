@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Builds the test bed's programs into the user's cache and prints the directory
 # they are in, alone on standard output. What has not changed is not built again.
+# Usage: build.sh [PROGRAM...]: without any, all.
 set -euo pipefail
 
 go_minor_wanted=26
 kubernetes=1.37.2
 etcd=3.7.3
-kwok=0.8.0
+programs=(kube etcd kubectl bed)
 unused_days=14 # after which a cached build is removed
 
 say() { printf '%s\n' "$*" >&2; }
@@ -33,7 +34,7 @@ check_go() {
 link_flags() {
   local base=k8s.io/component-base/version
   case $1 in
-    kube)
+    kube | kubectl)
       printf '%s' "-s -w -X $base.gitVersion=v$kubernetes -X $base.gitMajor=1 -X $base.gitMinor=37" \
         " -X $base.gitTreeState=clean -X $base.gitCommit=v$kubernetes" \
         " -X k8s.io/client-go/pkg/version.gitVersion=v$kubernetes"
@@ -44,16 +45,15 @@ link_flags() {
 
 module_of() {
   case $1 in
-    kube | bed) echo . ;;
-    *) echo "$1" ;;
+    etcd) echo etcd ;;
+    *) echo . ;;
   esac
 }
 
 package_of() {
   case $1 in
-    kube | bed) echo "./$1" ;;
     etcd) echo . ;;
-    kwok) echo sigs.k8s.io/kwok/cmd/kwok ;;
+    *) echo "./$1" ;;
   esac
 }
 
@@ -61,7 +61,7 @@ title_of() {
   case $1 in
     kube) echo "Kubernetes $kubernetes" ;;
     etcd) echo "etcd $etcd" ;;
-    kwok) echo "kwok $kwok" ;;
+    kubectl) echo "kubectl $kubernetes" ;;
     bed) echo "the bed itself" ;;
   esac
 }
@@ -72,7 +72,7 @@ inputs_of() {
   local module
   module=$(module_of "$1")
   printf '%s\n' "$module/go.mod" "$module/go.sum"
-  [[ $1 == kwok ]] || find "$1" -type f ! -name '*_test.go' ! -name go.mod ! -name go.sum
+  find "$1" -type f ! -name '*_test.go' ! -name go.mod ! -name go.sum
 }
 
 key_of() {
@@ -80,6 +80,7 @@ key_of() {
     cd "$here"
     {
       printf '%s\n' "$go_version" "$(go_target)" "$1" "$(link_flags "$1")"
+      ./go.sh env GOFLAGS CGO_ENABLED
       inputs_of "$1" | LC_ALL=C sort | xargs sha256sum
     } | sha256sum | cut -c1-16
   )
@@ -87,39 +88,82 @@ key_of() {
 
 go_target() { printf '%s/%s' "${GOOS:-$(uname -s)}" "${GOARCH:-$(uname -m)}"; }
 
-# Tells how far a build is, from the package names go prints: on a terminal in
-# one line that is rewritten, elsewhere now and then.
+# One line for each package that a program is made of, those that a package
+# imports before it: its share of the work in percent, its path, and what it
+# imports. The share is half by number and half by size, which came closest.
+weigh() { # weigh PROGRAM FILE
+  local list=$2.list
+  (cd "$here/$(module_of "$1")" &&
+    "$here/go.sh" list -deps -f '{{$p := .ImportPath}}{{$d := .Dir}}P {{$p}}{{range .Imports}} {{.}}{{end}}{{range .GoFiles}}{{"\n"}}F {{$p}} {{$d}}/{{.}}{{end}}' \
+      "$(package_of "$1")") >"$list"
+  # Names of files may have spaces; `wc` of several adds a total for each call.
+  sed -n 's/^F [^ ]* //p' "$list" | tr '\n' '\0' | xargs -0 wc -c | grep -v ' total$' | awk '{ print $1 }' |
+    awk '
+      NR == FNR { size[NR] = $1; next }
+      $1 == "F" { bytes[$2] += size[++files]; all += size[files]; next }
+      { order[++count] = $2; sub(/^P /, ""); line[count] = $0 }
+      END { for (k = 1; k <= count; k++) printf "%.4f %s\n", 50 * bytes[order[k]] / all + 50 / count, line[k] }
+    ' - "$list" >"$2"
+  rm -f "$list"
+}
+
+# How many percent of a build are done, from the names of packages that go prints
+# as it comes to them. What they import is done by then, also where go has passed
+# over it because its own cache has it. Linking is the rest.
+percent_done() { # percent_done WEIGHTS LOG
+  awk '
+    NR == FNR { share[++count] = $1; path[count] = $2; line[count] = $0; next }
+    NF == 1 { done[$1] = 1 }
+    END {
+      for (k = count; k > 0; k--) {
+        if (!(path[k] in done)) continue
+        sum += share[k]
+        imports = split(line[k], word, " ")
+        for (i = 3; i <= imports; i++) done[word[i]] = 1
+      }
+      print int(0.97 * sum)
+    }' "$1" "$2"
+}
+
+# Tells how far a build is: on a terminal in one line that is rewritten, elsewhere
+# now and then.
 show_progress() {
-  local title=$1 log=$2 most=$3 began=$SECONDS every=15 count spent
-  [[ -t 2 ]] && every=1
+  local title=$1 log=$2 weights=$3 began=$SECONDS every=20 percent spent left line
+  [[ -t 2 ]] && every=2
   while sleep "$every"; do
-    count=$(grep -c '^[^ #]*$' "$log" || true)
+    percent=$(percent_done "$weights" "$log")
     spent=$((SECONDS - began))
-    local line="building $title: $count of at most $most packages compiled, $((spent / 60))m$((spent % 60))s"
+    line="building $title: $percent%"
+    # At first there is nothing to judge by, and at last nothing to count.
+    if ((percent >= 96)); then
+      line+=", linking"
+    elif ((percent >= 3 && spent >= 20)); then
+      left=$((spent * (100 - percent) / percent))
+      if ((left >= 90)); then line+=", about $(((left + 30) / 60)) min left"; else line+=", about $(((left + 9) / 10 * 10)) s left"; fi
+    fi
     if [[ -t 2 ]]; then printf '\r%s\033[K' "$line" >&2; else say "$line"; fi
   done
 }
 
 build() {
-  local program=$1 target=$2 title log fresh most progress=
+  local program=$1 target=$2 title log fresh weights progress=
   title=$(title_of "$program")
   mkdir -p "$target"
   log=$target/build.log
   fresh=$target/$program.$$
+  weights=$target/weights.$$
   say "building $title"
   : >"$log"
-  # Those that are in go's own cache already are not compiled again.
-  most=$(cd "$here/$(module_of "$program")" && go list -deps "$(package_of "$program")" 2>>"$log" | wc -l) ||
+  weigh "$program" "$weights" 2>>"$log" ||
     fail "finding the packages of $title failed; all that go said is in $log"
-  show_progress "$title" "$log" "$most" &
+  show_progress "$title" "$log" "$weights" &
   progress=$!
   # shellcheck disable=SC2064 # the values of now are meant
-  trap "kill $progress 2>/dev/null; rm -f '$fresh'" EXIT
+  trap "kill $progress 2>/dev/null; rm -f '$fresh' '$weights'" EXIT
   local began=$SECONDS
   if ! (
     cd "$here/$(module_of "$program")"
-    CGO_ENABLED=0 go build -v -mod=readonly -trimpath -ldflags "$(link_flags "$program")" \
-      -o "$fresh" "$(package_of "$program")"
+    "$here/go.sh" build -v -ldflags "$(link_flags "$program")" -o "$fresh" "$(package_of "$program")"
   ) >>"$log" 2>&1; then
     [[ -t 2 ]] && say ""
     grep -v '^[a-zA-Z0-9./_~-]*$' "$log" | tail -n 20 >&2 || true
@@ -128,9 +172,10 @@ build() {
   kill "$progress" 2>/dev/null || true
   wait "$progress" 2>/dev/null || true
   trap - EXIT
+  rm -f "$weights"
   [[ -t 2 ]] && printf '\r\033[K' >&2
   mv "$fresh" "$target/$program"
-  say "built $title in $((SECONDS - began))s"
+  say "built $title in $((SECONDS - began)) s"
 }
 
 # Builds one program unless its key is there. The lock makes a second caller
@@ -155,12 +200,14 @@ assemble() {
   for program in "$@"; do
     ln "$cache/$program" "$fresh/${program##*/}"
   done
-  for program in kube-apiserver kube-controller-manager kube-scheduler kubectl; do
-    ln -s kube "$fresh/$program"
-  done
+  if [[ -e $fresh/kube ]]; then
+    for program in kube-apiserver kube-controller-manager kube-scheduler; do
+      ln -s kube "$fresh/$program"
+    done
+  fi
   # Another caller may have been faster; its directory is the same.
   mv -T "$fresh" "$target" 2>/dev/null || rm -rf "$fresh"
-  [[ -x $target/bed ]] || fail "could not put the programs together in $target"
+  [[ -d $target ]] || fail "could not put the programs together in $target"
 }
 
 # Removes builds nobody has asked for in a while; each set is 260 MB.
@@ -171,7 +218,11 @@ prune() {
 main() {
   check_go
   local program key keys='' parts=()
-  for program in kube etcd kwok bed; do
+  (($#)) || set -- "${programs[@]}"
+  for program in "$@"; do
+    [[ " ${programs[*]} " == *" $program "* ]] || fail "$program is not a program of the test bed; use: ${programs[*]}"
+  done
+  for program in "$@"; do
     key=$(key_of "$program")
     keys+=$key
     parts+=("$program-$key/$program")
@@ -180,7 +231,7 @@ main() {
   done
   local all
   all=$cache/$(printf '%s' "$keys" | sha256sum | cut -c1-16)
-  if [[ ! -x $all/bed ]]; then
+  if [[ ! -d $all ]]; then
     assemble "$all" "${parts[@]}"
     prune
   fi

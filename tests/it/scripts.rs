@@ -43,12 +43,12 @@ impl Scripts {
         calls.lines().map(|line| line.trim_end().to_owned()).collect()
     }
 
-    fn run(&self, script: &str) -> Ended {
+    fn run(&self, script: &str, args: &[&str], environment: &[(&str, &str)]) -> Ended {
         let folder = self.folder.path();
         let path = format!("{}:/usr/bin:/bin", folder.join("bin").display());
         let mut command = Command::new(folder.join(script));
-        command.current_dir(folder).env_clear().env("PATH", path).env("HOME", folder);
-        ended(&mut command)
+        command.current_dir(folder).args(args).env_clear().env("PATH", path).env("HOME", folder);
+        ended(command.envs(environment.iter().copied()))
     }
 }
 
@@ -62,6 +62,7 @@ fn make_test(rust: u8, bed: u8, deploy: u8, image: u8) -> (Ended, Vec<String>) {
         "tests/test.sh",
         "tests/parts.sh",
         "tests/cache.sh",
+        "tests/cluster/go.sh",
         "Cargo.lock",
         "rust-toolchain.toml",
     ]);
@@ -76,7 +77,7 @@ fn make_test(rust: u8, bed: u8, deploy: u8, image: u8) -> (Ended, Vec<String>) {
     scripts.stand_in("bin/go", &format!("printf 'ok  \\tquayctl.test/bed\\t0.1s\\n'; exit {bed}"));
     scripts.stand_in("tests/deploy_test.sh", &format!("echo '52 passed, {deploy} failed'; exit {deploy}"));
     scripts.stand_in("tests/image_test.sh", &format!("echo '29 passed, {image} failed'; exit {image}"));
-    let ended = scripts.run("tests/test.sh");
+    let ended = scripts.run("tests/test.sh", &[], &[]);
     let calls = scripts.calls();
     (ended, calls)
 }
@@ -101,4 +102,100 @@ fn make_test_runs_every_part_and_then_says_which_failed() {
         let starts = ["29 passed, ", "52 passed, ", "ok  \tquayctl.test/bed", "test result: "];
         assert!(last.iter().zip(starts).all(|(line, start)| line.starts_with(start)), "{last:?}");
     }
+}
+
+/// `make demo` with a controller that ends with `code` and tells its environment.
+fn make_demo(code: u8, environment: &[(&str, &str)]) -> (Ended, Vec<String>) {
+    let scripts = Scripts::with(&["tests/demo.sh"]);
+    scripts.write("tests/prerequisites.sh", "#!/bin/sh\nexit 0\n");
+    scripts.stand_in("tests/cluster/build.sh", "echo \"$PWD/bed\"");
+    scripts.stand_in("bed/bed", "exit 0");
+    scripts.stand_in("tests/binary.sh", "echo \"$PWD/built/quayctl-controller\"");
+    scripts.stand_in("built/quayctl-controller", &format!("env | LC_ALL=C sort; exit {code}"));
+    let ended = scripts.run("tests/demo.sh", &[], environment);
+    let calls = scripts.calls();
+    (ended, calls)
+}
+
+#[test]
+fn the_demo_prints_exactly_what_it_runs_and_ends_as_that_does() {
+    // What a user's shell may hold does not speak for the controller.
+    let environment =
+        [("QUAYCTL_CARRIER_IMAGE", "c:1"), ("QUAYCTL_NAMESPACE", "mine"), ("QUAY_IMAGES", "nginx:1.29")];
+    for code in [0, 1] {
+        let (ended, calls) = make_demo(code, &environment);
+        assert_eq!(ended.code, Some(code.into()), "{}", ended.stderr);
+        let shown = ended.stderr.lines().find_map(|line| line.strip_prefix("$ ")).unwrap();
+        let words: Vec<&str> = shown.split(' ').collect();
+        let [kubeconfig, program, arguments @ ..] = &words[..] else { panic!("{shown}") };
+        assert!(program.ends_with("/quayctl-controller"), "{shown}");
+        let called = format!("quayctl-controller {}", arguments.join(" "));
+        assert_eq!(called, "quayctl-controller run --config config/quayctl.toml");
+        assert!(calls.contains(&called), "{calls:?}");
+        let set: Vec<&str> =
+            ended.stdout.lines().filter(|line| line.contains("QUAY") || line.contains("KUBE")).collect();
+        assert_eq!(set, [*kubeconfig], "the environment that was printed, and no more");
+        let ended_bed = calls.iter().any(|call| call.starts_with("bed down --dir "));
+        assert!(ended_bed && calls.contains(&"binary.sh dev".to_owned()), "{calls:?}");
+        assert!(calls.contains(&"build.sh kube etcd bed".to_owned()), "the demo needs no kubectl: {calls:?}");
+    }
+}
+
+#[test]
+fn the_demo_says_why_the_controller_was_not_built() {
+    let scripts = Scripts::with(&["tests/demo.sh"]);
+    scripts.write("tests/prerequisites.sh", "#!/bin/sh\nexit 0\n");
+    scripts.stand_in("tests/cluster/build.sh", "echo \"$PWD/bed\"");
+    scripts.stand_in("bed/bed", "exit 0");
+    scripts.stand_in("tests/binary.sh", "echo 'error[E0425]: cannot find value' >&2; exit 101");
+    let ended = scripts.run("tests/demo.sh", &[], &[]).expect_code(1);
+    assert!(ended.stderr.contains("error[E0425]: cannot find value"), "{}", ended.stderr);
+    assert!(!scripts.calls().iter().any(|call| call.starts_with("bed up")), "{:?}", scripts.calls());
+}
+
+/// The bed's build with a stand-in for go that compiles nothing.
+fn bed_build() -> Scripts {
+    let scripts = Scripts::with(&["tests/cluster/build.sh", "tests/cluster/go.sh"]);
+    for program in ["kube", "kubectl", "bed"] {
+        scripts.write(&format!("tests/cluster/{program}/main.go"), "package main\n");
+    }
+    for file in ["go.mod", "go.sum", "etcd/go.mod", "etcd/go.sum", "etcd/main.go"] {
+        scripts.write(&format!("tests/cluster/{file}"), "package main\n");
+    }
+    let body = "case $1 in\n\
+        env) echo go1.26.8 ;;\n\
+        list) printf 'P a\\nF a %s\\nP b a\\nF b %s\\n' \"$PWD/go.mod\" \"$PWD/go.sum\" ;;\n\
+        build)\n\
+            printf 'a\\nb\\n' >&2\n\
+            while [ \"$1\" != -o ]; do shift; done\n\
+            printf '#!/bin/sh\\n' >\"$2\"; chmod 755 \"$2\" ;;\n\
+        esac";
+    scripts.stand_in("bin/go", body);
+    scripts
+}
+
+#[test]
+fn the_bed_is_built_of_the_programs_that_are_asked_for() {
+    let scripts = bed_build();
+    let cache = scripts.folder.path().join("cache");
+    let environment = [("XDG_CACHE_HOME", cache.to_str().unwrap())];
+    let built = |programs: &[&str]| {
+        let ended = scripts.run("tests/cluster/build.sh", programs, &environment).expect_code(0);
+        let folder = ended.stdout.trim().to_owned();
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        (names, ended.stderr)
+    };
+    let control_plane = ["kube", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+    let (demo, said) = built(&["kube", "etcd", "bed"]);
+    assert_eq!(demo, [&["bed", "etcd"][..], &control_plane].concat());
+    assert_eq!(said.matches("built ").count(), 3, "{said}");
+    let (all, said) = built(&[]);
+    assert_eq!(all, [&["bed", "etcd"][..], &control_plane, &["kubectl"]].concat());
+    assert_eq!(said.matches("built ").count(), 1, "the others were there: {said}");
+    let refused = scripts.run("tests/cluster/build.sh", &["kwok"], &environment).expect_code(1);
+    assert!(refused.stderr.contains("use: kube etcd kubectl bed"), "{}", refused.stderr);
 }

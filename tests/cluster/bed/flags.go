@@ -28,6 +28,7 @@ func startFlags(name string, options *cluster.Options) *flag.FlagSet {
 	set.IntVar(&options.Nodes.DottedNames, "dotted-names", 0, "nodes with names such as ip-10-64-0-7.eu-central-1.compute.internal")
 	set.BoolVar(&options.Nodes.Realistic, "realistic", false, "node objects as large as a busy cluster's, with 50 images each")
 	set.IntVar(&options.Nodes.ImagesPerNode, "images-per-node", 0, "images each node reports as present")
+	set.StringVar(&options.Namespace, "namespace", "", "make this namespace, under Pod Security restricted, and name it in the kubeconfig")
 	set.StringVar(&options.Nodes.Prefix, "name-prefix", "node", "first part of the nodes' names")
 	set.Float64Var(&options.PullQPS, "pull-qps", 0, "pulls a second of each node, burst 10; a real kubelet has 5; 0: no limit")
 	set.StringVar(&options.OnEnd, "on-component-end", cluster.EndFails,

@@ -1,6 +1,7 @@
-// Command kube is Kubernetes in one binary: the name it is called by decides
-// which component it is, as with busybox. One binary instead of four saves
-// three links of 150 MB each, which is most of a rebuild.
+// Command kube is Kubernetes' control plane in one binary: the name it is called
+// by decides which component it is, as with busybox. One binary instead of three
+// saves two links of 150 MB each, which is most of a rebuild. What a node needs
+// would be a second one, as kubectl is: the demo builds only what it runs.
 package main
 
 import (
@@ -12,19 +13,16 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/component-base/cli"
-	kubectl "k8s.io/kubectl/pkg/cmd"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 )
 
-// components maps a program name to its command. The kubelet would be one more
-// line: "kubelet": func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }.
+// components maps a program name to its command.
 var components = map[string]func() *cobra.Command{
 	"kube-apiserver":          apiserver.NewAPIServerCommand,
 	"kube-controller-manager": controllers.NewControllerManagerCommand,
 	"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
-	"kubectl":                 kubectl.NewDefaultKubectlCommand,
 }
 
 func main() {

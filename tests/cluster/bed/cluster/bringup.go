@@ -2,11 +2,13 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"quayctl.test/cluster/bed/kubelet"
@@ -47,9 +49,6 @@ func (s *supervisor) bringUp(ctx context.Context, announce func(Ready)) error {
 	if err := s.launch(rest); err != nil {
 		return err
 	}
-	if err := s.populate(starting, client); err != nil {
-		return err
-	}
 	asKubelets, err := identities.client(server, kubelets)
 	if err != nil {
 		return err
@@ -61,6 +60,9 @@ func (s *supervisor) bringUp(ctx context.Context, announce func(Ready)) error {
 			fmt.Fprintf(os.Stderr, "bed: simulated kubelets: %v\n", err)
 		}
 	}()
+	if err := s.populate(starting, client); err != nil {
+		return err
+	}
 	if err := s.handOver(identities, server); err != nil {
 		return err
 	}
@@ -73,19 +75,39 @@ func (s *supervisor) bringUp(ctx context.Context, announce func(Ready)) error {
 
 // populate makes the nodes and waits until the cluster has settled.
 func (s *supervisor) populate(ctx context.Context, client kubernetes.Interface) error {
+	if s.options.Namespace != "" {
+		if err := createNamespace(ctx, client, s.options.Namespace); err != nil {
+			return err
+		}
+	}
 	if err := createNodes(ctx, client, s.options.Nodes.Build()); err != nil {
 		return err
 	}
-	if err := awaitAccount(ctx, client); err != nil {
-		return err
+	for _, namespace := range s.namespaces() {
+		if err := awaitAccount(ctx, client, namespace); err != nil {
+			return err
+		}
 	}
 	return awaitNodes(ctx, client, s.options.Nodes.Total)
 }
 
-// handOver writes what users of the cluster need.
+// namespaces are those that pods may be made in as soon as the cluster is ready.
+func (s *supervisor) namespaces() []string {
+	if s.options.Namespace == "" {
+		return []string{metav1.NamespaceDefault}
+	}
+	return []string{metav1.NamespaceDefault, s.options.Namespace}
+}
+
+// handOver writes what users of the cluster need. kubectl is one of it where it
+// has been built.
 func (s *supervisor) handOver(identities *credentials, server string) error {
-	if err := identities.writeKubeconfig(s.at.kubeconfig(), server, admin); err != nil {
+	if err := identities.writeKubeconfig(s.at.kubeconfig(), server, admin, s.options.Namespace); err != nil {
 		return err
+	}
+	kubectl := filepath.Join(s.options.Binaries, "kubectl")
+	if _, err := os.Stat(kubectl); errors.Is(err, os.ErrNotExist) {
+		return nil
 	}
 	if err := os.MkdirAll(s.at.bin(), 0o755); err != nil {
 		return fmt.Errorf("making %s: %w", s.at.bin(), err)
@@ -93,7 +115,7 @@ func (s *supervisor) handOver(identities *credentials, server string) error {
 	if err := gone(os.Remove(s.at.kubectl())); err != nil {
 		return fmt.Errorf("replacing kubectl: %w", err)
 	}
-	if err := os.Symlink(filepath.Join(s.options.Binaries, "kubectl"), s.at.kubectl()); err != nil {
+	if err := os.Symlink(kubectl, s.at.kubectl()); err != nil {
 		return fmt.Errorf("linking kubectl: %w", err)
 	}
 	return nil

@@ -1,6 +1,10 @@
 package cluster
 
-import "fmt"
+import (
+	"fmt"
+
+	"quayctl.test/cluster/bed/kubelet"
+)
 
 // component is one program of the cluster and how it is called.
 type component struct {
@@ -64,7 +68,7 @@ func components(at layout, p ports, mode string) (base, rest []component) {
 			fmt.Sprintf("--kube-api-qps=%d", limits.controllers),
 			fmt.Sprintf("--kube-api-burst=%d", limits.controllersBurst),
 			// A busy machine may be late with renewing leases (default 50s).
-			"--node-monitor-grace-period=5m",
+			"--node-monitor-grace-period=" + kubelet.LeaseGrace.String(),
 			"--authorization-always-allow-paths=/healthz,/livez,/readyz,/metrics",
 		}},
 		{"kube-scheduler", p.scheduler, []string{
@@ -73,16 +77,6 @@ func components(at layout, p ports, mode string) (base, rest []component) {
 			fmt.Sprintf("--secure-port=%d", p.scheduler),
 			"--cert-dir=" + at.state("kube-scheduler"),
 			"--authorization-always-allow-paths=/healthz,/livez,/readyz,/metrics",
-		}},
-		{"kwok", p.kwok, []string{
-			"--kubeconfig=" + at.state("kwok.kubeconfig"),
-			"--config=" + at.state("kwok.yaml"),
-			"--manage-all-nodes=false",
-			"--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-			"--cidr=10.0.0.0/8",
-			"--node-ip=10.0.0.1",
-			"--node-lease-duration-seconds=40", // the kubelet's default
-			"--server-address=" + local(p.kwok),
 		}},
 	}
 	return base, rest

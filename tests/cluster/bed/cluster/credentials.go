@@ -38,7 +38,6 @@ const (
 	admin     = "admin"
 	manager   = "system:kube-controller-manager"
 	scheduler = "system:kube-scheduler"
-	kwokUser  = "bed:kwok"
 	kubelets  = "bed:kubelets"
 )
 
@@ -92,7 +91,6 @@ func newUsers() map[string]user {
 		admin:     "system:masters",
 		manager:   "",
 		scheduler: "",
-		kwokUser:  "system:masters",
 		kubelets:  "system:masters",
 	} {
 		users[name] = user{name: name, group: group, token: rand.Text()}

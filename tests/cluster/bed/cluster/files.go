@@ -11,8 +11,6 @@ var (
 	auditPolicy string
 	//go:embed files/scheduler.yaml
 	schedulerConfig string
-	//go:embed files/kwok.yaml
-	kwokConfig string
 )
 
 // writeConfigs writes what the components read besides their credentials.
@@ -20,9 +18,8 @@ func writeConfigs(at layout, c *credentials, server, mode string) error {
 	for file, name := range map[string]string{
 		at.state("manager.kubeconfig"):   manager,
 		at.state("scheduler.kubeconfig"): scheduler,
-		at.state("kwok.kubeconfig"):      kwokUser,
 	} {
-		if err := c.writeKubeconfig(file, server, name); err != nil {
+		if err := c.writeKubeconfig(file, server, name, ""); err != nil {
 			return err
 		}
 	}
@@ -31,7 +28,6 @@ func writeConfigs(at layout, c *credentials, server, mode string) error {
 		"audit-policy.yaml": auditPolicy,
 		"scheduler.yaml": fmt.Sprintf(schedulerConfig,
 			at.state("scheduler.kubeconfig"), limits.scheduler, limits.schedulerBurst),
-		"kwok.yaml": kwokConfig,
 	} {
 		if err := os.WriteFile(at.state(file), []byte(content), 0o600); err != nil {
 			return fmt.Errorf("writing %s: %w", file, err)

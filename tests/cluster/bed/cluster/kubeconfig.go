@@ -12,11 +12,13 @@ import (
 // contextName is how the cluster is called in its kubeconfig.
 const contextName = "quayctl-bed"
 
-func (c *credentials) writeKubeconfig(path, server, name string) error {
+// writeKubeconfig lets one of the users in, with a default namespace unless it is
+// empty.
+func (c *credentials) writeKubeconfig(path, server, name, namespace string) error {
 	config := api.NewConfig()
 	config.Clusters[contextName] = &api.Cluster{Server: server, CertificateAuthorityData: c.authority}
 	config.AuthInfos[name] = &api.AuthInfo{Token: c.users[name].token}
-	config.Contexts[contextName] = &api.Context{Cluster: contextName, AuthInfo: name}
+	config.Contexts[contextName] = &api.Context{Cluster: contextName, AuthInfo: name, Namespace: namespace}
 	config.CurrentContext = contextName
 	if err := clientcmd.WriteToFile(*config, path); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)

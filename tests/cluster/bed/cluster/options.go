@@ -6,19 +6,24 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"quayctl.test/cluster/bed/nodes"
 )
 
 // Options say what cluster to start.
 type Options struct {
 	Dir      string
-	Binaries string // directory of etcd, kwok and the kube-… programs
+	Binaries string // directory of etcd and the kube-… programs
 	Mode     string
 	OnEnd    string
 	// RestartAfter is how long a component stays away with EndRestarts.
 	RestartAfter time.Duration
 	PullQPS      float64
 	Nodes        nodes.Plan
+	// Namespace, unless empty, is made beforehand, under Pod Security
+	// `restricted`, and is the one that the kubeconfig names.
+	Namespace string
 }
 
 // The modes: how fast the controllers may talk to the API server.
@@ -64,6 +69,9 @@ func (o Options) Check() error {
 	}
 	if o.PullQPS < 0 {
 		return fmt.Errorf("--pull-qps is %g; use 0 or more", o.PullQPS)
+	}
+	if problems := validation.IsDNS1123Label(o.Namespace); o.Namespace != "" && len(problems) > 0 {
+		return fmt.Errorf("--namespace is %q: %s", o.Namespace, strings.Join(problems, "; "))
 	}
 	return o.Nodes.Check()
 }

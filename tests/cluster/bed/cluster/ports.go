@@ -7,7 +7,7 @@ import (
 
 // ports of one cluster, all on the loopback address.
 type ports struct {
-	etcd, etcdPeer, apiserver, manager, scheduler, kwok int
+	etcd, etcdPeer, apiserver, manager, scheduler int
 }
 
 // freePorts asks the kernel for ports nobody uses. They are given back before
@@ -15,7 +15,7 @@ type ports struct {
 func freePorts() (ports, error) {
 	var chosen ports
 	for _, port := range []*int{
-		&chosen.etcd, &chosen.etcdPeer, &chosen.apiserver, &chosen.manager, &chosen.scheduler, &chosen.kwok,
+		&chosen.etcd, &chosen.etcdPeer, &chosen.apiserver, &chosen.manager, &chosen.scheduler,
 	} {
 		listener, err := net.Listen("tcp4", "127.0.0.1:0")
 		if err != nil {

@@ -41,20 +41,32 @@ func awaitAPI(ctx context.Context, client kubernetes.Interface) error {
 	return nil
 }
 
-// awaitAccount waits for the service account without which no pod is admitted.
-func awaitAccount(ctx context.Context, client kubernetes.Interface) error {
-	var last error
-	err := wait.PollUntilContextCancel(ctx, glance, true, func(ctx context.Context) (bool, error) {
-		_, last = client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
-		return last == nil, nil
-	})
-	if err != nil {
-		return fmt.Errorf("the default service account is missing: %w", newest(last, err))
+// createNamespace makes a namespace that takes only pods that ask for nothing.
+func createNamespace(ctx context.Context, client kubernetes.Interface, name string) error {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: name, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},
+	}}
+	if _, err := client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("creating namespace %s: %w", name, err)
 	}
 	return nil
 }
 
-// createNodes makes the nodes with the taints they are to keep. Admission gives
+// awaitAccount waits for the service account without which no pod is admitted.
+func awaitAccount(ctx context.Context, client kubernetes.Interface, namespace string) error {
+	var last error
+	err := wait.PollUntilContextCancel(ctx, glance, true, func(ctx context.Context) (bool, error) {
+		_, last = client.CoreV1().ServiceAccounts(namespace).Get(ctx, "default", metav1.GetOptions{})
+		return last == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("the default service account of namespace %s is missing: %w", namespace, newest(last, err))
+	}
+	return nil
+}
+
+// createNodes makes the nodes as their kubelets register them, with their
+// conditions, and with the taints they are to keep. Admission gives
 // every new node the not-ready taint; setting all taints here, as the node
 // lifecycle controller would do later, saves that controller two requests a
 // node, which at its stock limit of 20 a second is 20 s of waiting for 200 nodes,
@@ -65,6 +77,7 @@ func createNodes(ctx context.Context, client kubernetes.Interface, wanted []*cor
 	group.SetLimit(createAtOnce)
 	for _, node := range wanted {
 		group.Go(func() error {
+			node.Status.Conditions = nodes.Conditions(node, time.Now())
 			if _, err := client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {
 				return fmt.Errorf("creating node %s: %w", node.Name, err)
 			}

@@ -36,6 +36,7 @@ type fleet struct {
 	api     *publisherPool
 	pods    cache.SharedIndexInformer
 	nodes   cache.SharedIndexInformer
+	heart   *heart
 	podIPs  atomic.Uint32
 
 	mu       sync.Mutex
@@ -60,12 +61,13 @@ func Run(ctx context.Context, client kubernetes.Interface, options Options) erro
 		workers:  map[types.UID]*podWorker{},
 		leaving:  map[types.UID]bool{},
 	}
+	f.heart = newHeart(client, f.nodes.GetStore())
 	if err := f.watch(ctx); err != nil {
 		return fmt.Errorf("setting up the watches: %w", err)
 	}
 	bound.Start(ctx.Done())
 	all.Start(ctx.Done())
-	<-ctx.Done()
+	f.heart.run(ctx) // until ctx ends
 	bound.Shutdown()
 	all.Shutdown()
 	return nil
@@ -78,7 +80,10 @@ func (f *fleet) watch(ctx context.Context) error {
 		return err
 	}
 	if _, err := f.nodes.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { f.nodeSeen(ctx, object.(*corev1.Node)) },
+		AddFunc: func(object any) {
+			f.nodeSeen(ctx, object.(*corev1.Node))
+			f.heart.joined(object.(*corev1.Node))
+		},
 		UpdateFunc: func(_, object any) { f.nodeSeen(ctx, object.(*corev1.Node)) },
 		DeleteFunc: func(object any) { withLast(object, f.nodeGone) },
 	}); err != nil {
@@ -105,6 +110,7 @@ func withLast[T any](object any, do func(T)) {
 // nodeSeen brings a kubelet up or down and, when it comes up, lets it look at
 // the pods that are bound to it already. One that is up learns of new quirks.
 func (f *fleet) nodeSeen(ctx context.Context, node *corev1.Node) {
+	f.heart.changed(node)
 	up := simulated(node) && live(node) && len(node.Status.Addresses) > 0
 	f.mu.Lock()
 	on, wasUp := f.machines[node.Name]

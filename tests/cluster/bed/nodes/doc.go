@@ -3,11 +3,11 @@
 package nodes
 
 const (
-	// FakeAnnotation, with the value "fake", hands a node to kwok and to the
-	// simulated kubelets.
+	// FakeAnnotation, with the value "fake", hands a node to the simulated
+	// kubelets. It is the one that kwok uses: lists of simulated nodes have it.
 	FakeAnnotation = "kwok.x-k8s.io/node"
-	// DownAnnotation, with the value "true", makes a node's kubelet dead: kwok
-	// reports the node as not ready and nobody runs its pods. It can be set and
+	// DownAnnotation, with the value "true", makes a node's kubelet dead: the
+	// node is reported as not ready and nobody runs its pods. It can be set and
 	// taken away while the cluster runs.
 	DownAnnotation = "quayctl.test/down"
 

@@ -16,14 +16,12 @@ use futures::stream;
 use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout_at};
 
-use super::plan::{
-    check_namespaces, completed_earlier, foreseen, only_selector, plan_over, print,
-};
+use super::plan::{check_namespaces, completed_earlier, foreseen, only_selector, plan_over, print};
 use super::signals::Signals;
 use super::templates::manifest;
 use super::{
-    CommandError, FAILURE, SUCCESS, connect_options, load_config, renderer, run_id, stream_to_stdout, write_aside,
-    write_stdout,
+    CommandError, FAILURE, SUCCESS, connect_options, load_config, renderer, run_id, stream_to_stdout,
+    write_aside, write_stdout,
 };
 use crate::cli::{DryRun, GlobalArgs, Output, RunArgs};
 use crate::cluster::{ApplyError, Cluster, ClusterError, JobKey, Mode, RunEnd, RunInputs, Watches};

@@ -124,7 +124,8 @@ impl PlanReport {
         let header = ["GROUP", "NODES", "CREATE", "SKIP", "PRESENT", "FAIL"].map(str::to_owned);
         let rows = self.groups.iter().map(|GroupPlan { name, counts, nodes }| {
             let [nodes, create, skip, present, failed] =
-                [nodes.len(), counts.create, counts.skip, counts.present, counts.failed].map(|n| n.to_string());
+                [nodes.len(), counts.create, counts.skip, counts.present, counts.failed]
+                    .map(|n| n.to_string());
             shown([name.clone(), nodes, create, skip, present, failed])
         });
         let mut text = columns(&shown(header), rows);

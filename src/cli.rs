@@ -19,7 +19,7 @@ Exit codes:
 /// Put container images on the nodes of a Kubernetes cluster before anyone needs them
 ///
 /// Reads one TOML file, creates one Job for each node and image group, waits, and says what every
-/// node got. Without a command it does `run`.
+/// node got. Without a command it does `run`, or prints this on a terminal.
 #[derive(Debug, Parser)]
 #[command(name = "quayctl-controller", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Cli {

@@ -95,10 +95,10 @@ impl Progress {
 
     /// Takes the bar off the terminal, so that the report stands alone.
     pub fn finish(&self) {
-        stderr().set_bar(None);
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+        stderr().set_bar(None);
     }
 
     fn show(&mut self, now: Instant) {

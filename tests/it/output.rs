@@ -271,6 +271,25 @@ async fn a_signal_is_heard_while_the_log_is_blocked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn serve_works_and_ends_while_its_log_is_blocked() {
+    let cluster = Cluster::new(2, vec![created]).await;
+    let (_err, stderr) = blocked();
+    let mut command = quayctl();
+    command.current_dir(&cluster.folder).args(["serve", "--listen", "127.0.0.1:0", "--log", "trace"]);
+    command.arg("--kubeconfig").arg(cluster.kubeconfig.path()).env("QUAYCTL_CARRIER_IMAGE", "c:1");
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
+    let begun = Instant::now();
+    while cluster.server.posts() < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no Job was created");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let begun = Instant::now();
+    signal(&child, "TERM");
+    assert_eq!(code_of(child), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_is_read_late_has_what_fits_and_says_how_much_does_not() {
     let cluster = Cluster::new(1, vec![created]).await;
     let (mut reader, stderr) = blocked();

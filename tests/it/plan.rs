@@ -39,7 +39,7 @@ fn plan_foresees_the_node_that_fails_for_want_of_a_carrier_image() {
     for words in [
         "GROUP  NODES  CREATE  SKIP  FAIL",
         "failed: carrier-image-failed on 1 node (all)\n  node-002.example.com",
-        "2 Jobs to create, 2 nodes skipped, 1 would fail; done within ",
+        "2 Jobs to create, 1 node skipped (in 2 groups), 1 would fail; done within ",
     ] {
         assert!(table.contains(words), "{words}\n{table}");
     }

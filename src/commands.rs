@@ -10,6 +10,7 @@ use crate::cli::{Cli, Command, GlobalArgs, Selection};
 use crate::cluster::{ClusterError, ConnectOptions};
 use crate::config::load::{self, LoadError, Loaded, Overrides, Sources};
 use crate::config::problem::{self, Severity};
+use crate::outside_text::block;
 use crate::plan::RunId;
 use crate::render::{RenderError, Renderer};
 use crate::telemetry;
@@ -45,14 +46,14 @@ const NODES_MAX: usize = 10;
 /// Why a command ended without doing its work.
 #[derive(Debug, Error)]
 pub enum CommandError {
-    #[error("error: {0}")]
+    #[error("error: {}", block(.0))]
     Usage(String),
     /// As it is shown, every problem with its place.
     #[error("{0}")]
     Config(String),
-    #[error("error: {0}")]
+    #[error("error: {}", block(&.0.to_string()))]
     Render(#[from] RenderError),
-    #[error("error: {0}")]
+    #[error("error: {}", block(&.0.to_string()))]
     Cluster(#[from] ClusterError),
     /// Already reported; only the exit code is left to say.
     #[error("")]

@@ -20,6 +20,7 @@ mod explain;
 mod file;
 mod folder;
 mod image_ref;
+pub mod input;
 pub mod load;
 mod locate;
 mod name;

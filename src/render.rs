@@ -216,7 +216,8 @@ impl Manifest {
             .map_err(|error| RenderError::NotWritable(error.to_string()))?;
         // For whoever looks for a node in a diff. A name from a hand-written file may hold anything.
         let PlannedJob { group, node, .. } = &self.job;
-        let line = format!("group {}, node {}", group.name, node.name).replace(char::is_control, " ");
+        let line = format!("group {}, node {}", group.name, node.name);
+        let line = crate::outside_text::one_line(&line);
         Ok(format!("---\n# {line}\n{document}"))
     }
 }

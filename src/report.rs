@@ -1,11 +1,12 @@
 //! What a run did, for every node and image. Pure: no client, no clock.
 //!
-//! One [`RunReport`], several faces. Its field names and codes are an interface: scripts read them.
+//! What others said comes in through [`outside_text`](crate::outside_text). One [`RunReport`], several faces. Its field names and codes are an interface: scripts read them.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::outcome::{ImageOutcome, ImageState, JobResult, Reason, Verdict};
+use crate::outside_text::one_line_within;
 use crate::plan::{Plan, PlannedGroup, PlannedJob, SkipReason, Skipped};
 
 mod json;
@@ -15,6 +16,9 @@ mod table;
 
 pub use plan::{PlanReport, Refusal};
 pub use table::skipped_in_words;
+
+/// A kubelet's messages are some 1 KiB; the report of 5,000 nodes must stay one that can be read.
+const SAID_BYTES_MAX: usize = 8 << 10;
 
 /// The whole report; unknown values are null.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -232,12 +236,12 @@ impl NodeReport {
         let (verdict, reason, message) = match &outcome.verdict {
             Verdict::Succeeded => (NodeVerdict::Succeeded, None, None),
             Verdict::Failed(failure) => {
-                (NodeVerdict::Failed, Some(failure.reason.code()), Some(failure.message.clone()))
+                (NodeVerdict::Failed, Some(failure.reason.code()), Some(said(&failure.message)))
             }
         };
         let images = job.group.images.iter().zip(&outcome.images);
         NodeReport {
-            name: job.node.name.clone(),
+            name: said(&job.node.name),
             verdict,
             reason,
             message,
@@ -252,10 +256,10 @@ impl NodeReport {
     fn of_skipped(skipped: &Skipped) -> NodeReport {
         let Skipped { node, reason, message } = skipped;
         NodeReport {
-            name: node.name.clone(),
+            name: said(&node.name),
             verdict: NodeVerdict::Skipped,
             reason: Some(SkipReason::code(*reason)),
-            message: Some(message.clone()),
+            message: Some(said(message)),
             job: None,
             adopted_from: None,
             started_at: None,
@@ -263,6 +267,11 @@ impl NodeReport {
             images: Vec::new(),
         }
     }
+}
+
+/// What a kubelet, a registry or whoever names nodes has written.
+fn said(text: &str) -> String {
+    one_line_within(text, SAID_BYTES_MAX).into_owned()
 }
 
 impl ImageReport {
@@ -278,7 +287,7 @@ impl ImageReport {
             reference,
             state,
             reason: failure.map(|failure| failure.reason),
-            message: failure.map(|failure| failure.message.clone()),
+            message: failure.map(|failure| said(&failure.message)),
             seconds: *seconds,
             bytes: *bytes,
             digest: digest.clone(),

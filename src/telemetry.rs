@@ -14,6 +14,7 @@ mod connections;
 mod endpoints;
 mod exposition;
 mod metrics;
+mod outside;
 mod process;
 mod series;
 mod stderr;
@@ -21,6 +22,8 @@ mod stderr;
 pub use endpoints::{Health, serve_endpoints};
 pub use metrics::{CONTENT_TYPE, Metrics};
 pub use stderr::{Patient, Stderr, stderr};
+
+use outside::Shown;
 
 /// Sets up logging for the whole process; a second call changes nothing. `stays` is true of a process whose
 /// log is read on another day.
@@ -31,6 +34,7 @@ pub fn init(args: &GlobalArgs, stays: bool) -> Result<(), String> {
         })?,
         None => EnvFilter::new(default_filter(args)),
     };
+    let has_color = use_color(args, &io::stderr());
     // A line that cannot be written must not end what it tells of: by default that would be printed, which
     // panics where nothing can be.
     let builder = tracing_subscriber::fmt()
@@ -39,11 +43,12 @@ pub fn init(args: &GlobalArgs, stays: bool) -> Result<(), String> {
         .log_internal_errors(false);
     // An error means that a subscriber is there already, in a test.
     let _ = match args.log_format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).map_event_format(Shown::json).try_init(),
         LogFormat::Text => builder
-            .with_ansi(use_color(args, &io::stderr()))
+            .with_ansi(has_color)
             .with_target(args.verbose > 0)
             .with_timer(ClockTime { is_dated: stays })
+            .map_event_format(|format| Shown::text(format.with_ansi(has_color)))
             .try_init(),
     };
     Ok(())

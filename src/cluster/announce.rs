@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::Cluster;
 use super::error::{Access, ClusterError};
+use crate::outside_text::one_line_within;
 
 /// More than are said at once where every group of a large config begins.
 const QUEUE: usize = 64;
@@ -173,15 +174,8 @@ impl Words {
 }
 
 /// At most as many bytes as the API server takes. What is cut is the middle: a cause stands at the end.
-pub fn cut(mut note: String) -> String {
-    const MORE: &str = "…";
-    if note.len() > NOTE_BYTES_MAX {
-        let kept = NOTE_BYTES_MAX - MORE.len();
-        let head = note.floor_char_boundary(kept / 2);
-        let tail = note.ceil_char_boundary(note.len() - (kept - kept / 2));
-        note.replace_range(head..tail, MORE);
-    }
-    note
+pub fn cut(note: String) -> String {
+    one_line_within(&note, NOTE_BYTES_MAX).into_owned()
 }
 
 #[cfg(test)]

@@ -1,7 +1,16 @@
 //! Why a cluster cannot be worked with at all. What befalls single Jobs is an outcome instead.
 
+use std::borrow::Cow;
+
 use kube::core::Status;
 use thiserror::Error;
+
+use super::credentials::CredentialError;
+use crate::outside_text::one_line_within;
+
+/// What of somebody else's words fits into an error. An admission webhook may say a lot, and the end of it
+/// is the cause.
+pub const CAUSE_BYTES_MAX: usize = 4096;
 
 /// Each of these ends a run with exit code 3.
 #[derive(Clone, Debug, Error)]
@@ -47,6 +56,7 @@ impl ClusterError {
             }
             Some(status) if status.code == 401 => ClusterError::Unauthorized { server, cause },
             Some(_) => ClusterError::Api { server, what: format!("{verb} {resource}"), cause },
+            None if is_credential(error) => ClusterError::Unauthorized { server, cause },
             None => ClusterError::Unreachable { server, cause },
         }
     }
@@ -60,30 +70,44 @@ pub fn api_status(error: &kube::Error) -> Option<&Status> {
     }
 }
 
+/// What is looked at of an answer that is no Status.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
 /// An answer that is no success, as an error.
 pub fn refusal(code: http::StatusCode, body: &[u8]) -> kube::Error {
     // A proxy in between answers in its own words.
     let status = serde_json::from_slice::<Status>(body).unwrap_or_else(|_| {
-        let text: String = String::from_utf8_lossy(body).chars().take(300).collect();
-        Status::failure(&text, code.canonical_reason().unwrap_or("error"))
+        // Longer ones are web pages; what of it is shown is cut once more.
+        let text = String::from_utf8_lossy(&body[..body.len().min(BODY_BYTES_MAX)]);
+        Status::failure(text.trim(), code.canonical_reason().unwrap_or("error"))
     });
     kube::Error::Api(status.with_code(code.as_u16()).boxed())
 }
 
-/// One line: the server's words, else the innermost cause. The outer layers of a client's error
-/// only say that a request failed.
+/// One line that may be shown: the server's words, else the innermost cause. The outer layers of a client's
+/// error only say that a request failed.
 pub fn describe(error: &kube::Error) -> String {
+    one_line_within(&words(error), CAUSE_BYTES_MAX).into_owned()
+}
+
+fn words(error: &kube::Error) -> Cow<'_, str> {
     if let Some(status) = api_status(error) {
         return match status.message.as_str() {
-            "" => format!("{} (HTTP {})", status.reason, status.code),
-            message => message.to_owned(),
+            "" => format!("{} (HTTP {})", status.reason, status.code).into(),
+            message => message.into(),
         };
     }
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    innermost.to_string().into()
+}
+
+/// Whether the request was not even sent, as there is nothing to log in with.
+fn is_credential(error: &kube::Error) -> bool {
+    let kube::Error::Service(source) = error else { return false };
+    source.is::<CredentialError>()
 }
 
 fn place(namespace: &Option<String>) -> String {

@@ -9,6 +9,7 @@ use super::file::{Path, Target};
 use super::provenance::Provenance;
 use super::settings::{DEFAULTS, json_of};
 use super::{Config, Group};
+use crate::outside_text::one_line;
 
 impl Provenance {
     /// TOML-like lines, one a value: `key = value   # where it came from`.
@@ -73,7 +74,9 @@ impl Provenance {
         match found {
             Some((path, value)) => {
                 let origin = self.origins(std::iter::once((path, &Target::Value))).remove(0);
-                Line { text: format!("{key} = {}", json_of(value)), origin: origin.to_string() }
+                // `values` may hold whatever a template needs.
+                let text = one_line(&format!("{key} = {}", json_of(value))).into_owned();
+                Line { text, origin: origin.to_string() }
             }
             None => Line { text: format!("{key} = {default}"), origin: "built-in default".to_owned() },
         }

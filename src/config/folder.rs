@@ -7,7 +7,6 @@
 //! handle of the version's folder reads on in that one, or finds it gone.
 //!
 //! May touch the file system, to read. Never waits for a change: that is `watch`'s work.
-#![expect(clippy::disallowed_methods, reason = "this file opens what config::load reads")]
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,6 +16,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, fstat, openat, stat};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::input::{Input, open_at};
 use super::sha256_hex;
 
 /// The link that the kubelet turns to the version in force.
@@ -43,9 +43,9 @@ impl Reading {
                 let folder = self.folder.insert(Folder::open(parent, Path::new(name)));
                 folder.file(Path::new(name))
             }
-            _ => File::open(path),
+            _ => open_at(CWD, path),
         };
-        self.bytes(path, opened, bytes_max)
+        self.bytes(path, opened.and_then(Input::new), bytes_max)
     }
 
     /// The same of a file that is named relative to the config.
@@ -54,7 +54,7 @@ impl Reading {
             Some(folder) => folder.file(file),
             None => Err(io::ErrorKind::NotFound.into()),
         };
-        self.bytes(file, opened, bytes_max)
+        self.bytes(file, opened.and_then(Input::of_file), bytes_max)
     }
 
     /// Whether the version was removed while it was read, so that what was missing is not missing.
@@ -67,7 +67,7 @@ impl Reading {
         sha256_hex(self.seen.as_bytes())
     }
 
-    fn bytes(&mut self, name: &Path, opened: io::Result<File>, bytes_max: u64) -> io::Result<Vec<u8>> {
+    fn bytes(&mut self, name: &Path, opened: io::Result<Input>, bytes_max: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let read = opened.and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes));
         let state = match &read {
@@ -125,12 +125,8 @@ impl Folder {
 
     fn file(&self, name: &Path) -> io::Result<File> {
         match &self.handle {
-            Handle::Open(handle) => {
-                let how = OFlags::RDONLY | OFlags::CLOEXEC;
-                let file = retry_on_intr(|| openat(handle, name, how, Mode::empty()))?;
-                Ok(File::from(file))
-            }
-            Handle::ByPath => File::open(self.path.join(name)),
+            Handle::Open(handle) => open_at(handle, name),
+            Handle::ByPath => open_at(CWD, &self.path.join(name)),
             Handle::Lost(error) => Err((*error).into()),
         }
     }
@@ -162,6 +158,7 @@ fn directory(path: &Path) -> rustix::io::Result<OwnedFd> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests write what is read")]
 pub mod tests {
     use super::*;
     use std::fs;

@@ -19,6 +19,7 @@ use thiserror::Error;
 use super::environment::{self, Layer};
 use super::file::{Finding, Findings, Path, Target};
 use super::folder::Reading;
+use super::input;
 use super::problem::{self, Origin, Problem, Severity, SourceText};
 use super::provenance::Provenance;
 use super::redact::{redacted, without_credentials};
@@ -26,6 +27,7 @@ use super::template::includes;
 use super::validate::{self, TemplateSource, TemplateTable};
 use super::{Config, Group, Template, Templates};
 use crate::words::counted;
+use crate::outside_text::one_line;
 
 /// Looked for in this order where nobody names a file.
 const DEFAULT_PATHS: [&str; 2] = ["quayctl.toml", "/etc/quayctl/quayctl.toml"];
@@ -100,7 +102,7 @@ impl LoadError {
             LoadError::Invalid { problems, .. } => problem::render(problems, color),
             LoadError::NoFile | LoadError::Unreadable { .. } => String::new(),
         };
-        format!("{problems}error: {self}")
+        format!("{problems}error: {}", one_line(&self.to_string()))
     }
 
     /// What can still be looked at.
@@ -138,7 +140,7 @@ pub fn environment() -> BTreeMap<String, String> {
 pub fn read_input(path: &FsPath) -> Result<String, String> {
     match path == FsPath::new("-") {
         true => text_of(io::stdin().lock(), INPUT_BYTES_MAX),
-        false => text_of(std::fs::File::open(path).map_err(|e| e.to_string())?, INPUT_BYTES_MAX),
+        false => text_of(input::open(path).map_err(|e| e.to_string())?, INPUT_BYTES_MAX),
     }
 }
 

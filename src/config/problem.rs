@@ -6,9 +6,14 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
+
+use crate::outside_text::{one_line, starred};
+
+/// As many are shown at once. Nobody reads more, and a file of mistakes alone holds 100,000.
+const SHOWN_MAX: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -49,12 +54,45 @@ pub struct SourceText {
     pub text: String,
     /// Byte offsets of the first character of each line.
     line_starts: Vec<usize>,
+    /// How many characters there are before each [`CHARACTERS_EVERY`] bytes, once somebody asks: a line may
+    /// be as long as the file, and have a problem in every column.
+    characters: OnceLock<Vec<usize>>,
+    /// `text` without credentials, as long as it, once somebody asks.
+    shown: OnceLock<String>,
 }
+
+const CHARACTERS_EVERY: usize = 1024;
 
 impl SourceText {
     pub fn new(file: PathBuf, text: String) -> SourceText {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        SourceText { file, text, line_starts }
+        SourceText { file, text, line_starts, characters: OnceLock::new(), shown: OnceLock::new() }
+    }
+
+    /// What may be shown of a part.
+    fn shown(&self, part: Range<usize>) -> &str {
+        let shown = self.shown.get_or_init(|| starred(&self.text).into_owned());
+        // A star may stand for a part of a character.
+        shown.get(part).unwrap_or_default()
+    }
+
+    /// How many characters stand before a byte offset.
+    fn characters_before(&self, offset: usize) -> usize {
+        let counts = self.characters.get_or_init(|| {
+            let (mut counts, mut count) = (Vec::new(), 0);
+            for (at, byte) in self.text.bytes().enumerate() {
+                if at % CHARACTERS_EVERY == 0 {
+                    counts.push(count);
+                }
+                // The bytes that begin a character.
+                count += usize::from(byte & 0xC0 != 0x80);
+            }
+            counts
+        });
+        let known = offset / CHARACTERS_EVERY;
+        let Some(count) = counts.get(known) else { return self.text.chars().count() };
+        let rest = &self.text.as_bytes()[known * CHARACTERS_EVERY..offset];
+        count + rest.iter().filter(|byte| **byte & 0xC0 != 0x80).count()
     }
 
     /// Byte offset of a line and column, both from 1, the column in characters.
@@ -85,7 +123,8 @@ impl Origin {
         let start = floor(&source.text, span.start);
         let end = floor(&source.text, span.end).max(start);
         let line = source.line_of(start);
-        let column = source.text[source.line_starts[line - 1]..start].chars().count() + 1;
+        let column =
+            source.characters_before(start) - source.characters_before(source.line_starts[line - 1]) + 1;
         Origin::Place { source: source.clone(), span: start..end, line, column }
     }
 }
@@ -105,12 +144,25 @@ impl fmt::Display for Origin {
 /// Problems as a person reads them, in the order of the files. `color` allows ANSI colours.
 pub fn render(problems: &[Problem], color: bool) -> String {
     let mut sorted: Vec<&Problem> = problems.iter().collect();
-    sorted.sort_by_key(|problem| match &problem.origin {
-        Origin::Place { source, span, .. } => (Some(source.file.clone()), span.start),
-        _ => (None, 0),
+    sorted.sort_by_cached_key(|problem| {
+        // Errors first where not all are shown.
+        let is_warning = problems.len() > SHOWN_MAX && problem.severity == Severity::Warning;
+        match &problem.origin {
+            Origin::Place { source, span, .. } => (is_warning, Some(source.file.clone()), span.start),
+            _ => (is_warning, None, 0),
+        }
     });
+    let more = sorted.len().saturating_sub(SHOWN_MAX);
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-    sorted.into_iter().map(|problem| format!("{}\n\n", problem.shown(&renderer))).collect()
+    let mut shown: String = sorted
+        .into_iter()
+        .take(SHOWN_MAX)
+        .map(|problem| format!("{}\n\n", problem.shown(&renderer)))
+        .collect();
+    if more > 0 {
+        shown.push_str(&format!("… and {more} more\n\n"));
+    }
+    shown
 }
 
 /// Problems for editors and CI: `{"version":1,"problems":[…]}`.
@@ -141,6 +193,8 @@ impl Problem {
             Origin::Named(name) => format!("{name}: {message}"),
             Origin::Place { .. } | Origin::File(_) => message.clone(),
         };
+        let (message, help) = (printable(&message), help.as_deref().map(printable));
+        let key = key.as_deref().map(printable);
         serde_json::json!({
             "severity": match severity { Severity::Error => "error", Severity::Warning => "warning" },
             "code": code,
@@ -170,7 +224,7 @@ impl Problem {
             let within = span.start - lines.start..span.end - lines.start;
             // Columns count scalar values and tabs as one, and a carriage return is not shown.
             let annotation = AnnotationKind::Primary.span(within);
-            let snippet = Snippet::source(&source.text[lines]).line_start(*line).path(path.as_str());
+            let snippet = Snippet::source(source.shown(lines)).line_start(*line).path(path.as_str());
             group = group.element(snippet.annotation(annotation));
         }
         let help = self.help.as_deref().map(printable);
@@ -186,7 +240,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.origin)?;
         if let Some(key) = &self.key {
-            write!(f, "{key}: ")?;
+            write!(f, "{}: ", printable(key))?;
         }
         f.write_str(&printable(&self.message))?;
         match &self.help {
@@ -205,9 +259,65 @@ fn floor(text: &str, offset: usize) -> usize {
     offset
 }
 
-/// A wrong value may hold anything; on a terminal it must not act.
+/// A wrong value may hold anything, a password too.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
+    one_line(text).into_owned()
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test looks at the clock for what took minutes")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_mistakes_on_one_line_are_told_at_once() {
+        let text = format!("é = [{}]", "\"ä b\", ".repeat(10_000));
+        let source = Arc::new(SourceText::new("quayctl.toml".into(), text.clone()));
+        let begun = std::time::Instant::now();
+        let problems: Vec<Problem> = text
+            .match_indices("\"ä b\"")
+            .map(|(at, found)| {
+                let origin = Origin::place(&source, at..at + found.len());
+                Problem::new(Severity::Error, "bad-name", origin, format!("{found} is no name"))
+            })
+            .collect();
+        let Origin::Place { line, column, .. } = &problems[9_999].origin else { panic!("a place") };
+        assert_eq!((*line, *column), (1, 6 + 9_999 * 7));
+        let shown = render(&problems, false);
+        assert_eq!(shown.matches("error[bad-name]").count(), SHOWN_MAX);
+        assert!(shown.ends_with("… and 9900 more\n\n"), "{}", &shown[shown.len() - 100..]);
+        assert_eq!(to_json(&problems)["problems"].as_array().map(Vec::len), Some(10_000));
+        // A few seconds in a build without optimisation; all of them took minutes.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn where_not_all_are_shown_errors_come_first() {
+        let source = Arc::new(SourceText::new("quayctl.toml".into(), "a\n".repeat(SHOWN_MAX + 2)));
+        let problem = |severity, line: usize| {
+            Problem::new(severity, "x", Origin::place(&source, 2 * line..2 * line + 1), "m")
+        };
+        let warnings = (0..SHOWN_MAX).map(|line| problem(Severity::Warning, line));
+        let errors = (SHOWN_MAX..SHOWN_MAX + 2).map(|line| problem(Severity::Error, line));
+        let shown = render(&warnings.chain(errors).collect::<Vec<_>>(), false);
+        assert_eq!(shown.matches("error[x]").count(), 2);
+        assert!(shown.starts_with("error[x]") && shown.contains("… and 2 more"), "{shown}");
+    }
+
+    #[test]
+    fn what_is_said_and_shown_of_a_source_holds_no_credentials() {
+        let text = "token = \"ü s3cret\"\npassword = '''\ns3cret\ns3cret'''\nx = 1\n";
+        let source = Arc::new(SourceText::new("quayctl.toml".into(), text.into()));
+        let at = text.find("'''").unwrap();
+        for span in [0..5, 9..20, at..at + 10, at + 5..at + 6] {
+            let place = Origin::place(&source, span);
+            let mut problem = Problem::new(Severity::Error, "x", place, "found \"password=s3cret\"");
+            problem.help = Some("not \u{9b}2J https://robot:s3cret@h".into());
+            problem.key = Some("password=s3cret".into());
+            let shown = render(std::slice::from_ref(&problem), false);
+            for text in [shown, to_json(&[problem.clone()]).to_string(), problem.to_string()] {
+                assert!(!text.contains("s3cret") && !text.contains('\u{9b}'), "{text}");
+            }
+        }
+    }
 }

@@ -333,6 +333,13 @@ fn subdomain(text: &str, path: &Path, what: &str, findings: &mut Findings) -> Op
         return Some(text.to_owned());
     }
     let help = "use lower-case letters, digits, dashes and dots, with a letter or digit at both ends";
+    let is_near = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ');
+    if what == "Secret" && (text.len() > 253 || !text.chars().all(is_near)) {
+        // More likely what belongs into the Secret.
+        let help = "create a Secret of type kubernetes.io/dockerconfigjson, and write its name here";
+        findings.error_at("bad-name", path, Target::Hidden, "this is no name of a Secret", help);
+        return None;
+    }
     findings.error("bad-name", path, format!("{text:?} is no name of a {what}"), help);
     None
 }

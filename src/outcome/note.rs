@@ -3,12 +3,15 @@
 use serde_json::{Value, json};
 
 use super::{Failure, ImageOutcome, ImageState, JobOutcome, Reason, Verdict};
+use crate::outside_text::one_line_within;
 
 /// Annotations of an object may hold 256 KiB together; 4 KiB keep `kubectl describe` readable.
 const MAX_BYTES: usize = 4096;
+/// So that one image's message does not push the others out.
+const IMAGE_MESSAGE_BYTES_MAX: usize = 512;
 
 /// `outcome` as one JSON object of at most 4 KiB. Images are left out from the end where they do not
-/// fit, and then the message is cut.
+/// fit, and then the middle of the message.
 pub fn annotation_text(outcome: &JobOutcome, references: impl Iterator<Item = String>) -> String {
     let mut images: Vec<Value> = references
         .zip(&outcome.images)
@@ -18,7 +21,7 @@ pub fn annotation_text(outcome: &JobOutcome, references: impl Iterator<Item = St
         Verdict::Succeeded => ("succeeded", None, ""),
         Verdict::Failed(failure) => ("failed", Some(failure.reason), failure.message.as_str()),
     };
-    let mut message = message.to_owned();
+    let mut message = one_line_within(message, MAX_BYTES / 2).into_owned();
     loop {
         let note = json!({"verdict": verdict, "reason": reason, "message": message, "images": images});
         let text = note.to_string();
@@ -26,8 +29,8 @@ pub fn annotation_text(outcome: &JobOutcome, references: impl Iterator<Item = St
             return text;
         }
         if images.pop().is_none() {
-            let half = message.chars().count() / 2;
-            message = message.chars().take(half).collect();
+            // JSON may need more bytes than it has.
+            message = one_line_within(&message, message.len() / 2).into_owned();
         }
     }
 }
@@ -65,7 +68,8 @@ fn image_note(reference: String, state: &ImageState) -> Value {
         ImageState::Present => json!({"reference": reference, "state": "present"}),
         ImageState::Unknown => json!({"reference": reference, "state": "unknown"}),
         ImageState::Failed(failure) => {
-            json!({"reference": reference, "state": "failed", "reason": failure.reason, "message": failure.message})
+            let message = one_line_within(&failure.message, IMAGE_MESSAGE_BYTES_MAX);
+            json!({"reference": reference, "state": "failed", "reason": failure.reason, "message": message})
         }
     }
 }
@@ -89,6 +93,23 @@ mod tests {
         let note: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(note["reason"], "pull-failed");
         assert!(note["message"].as_str().unwrap().starts_with('"'));
+    }
+
+    #[test]
+    fn a_cut_message_keeps_its_end_and_no_credentials() {
+        let cause = "Get \"https://robot:s3cret@h/v2/\": dial tcp: lookup h: no such host";
+        let message = format!("failed to pull: {}: {cause}", "x".repeat(9000));
+        let failure = Failure::new(Reason::Dns, &*message);
+        let state = ImageState::Failed(failure.clone());
+        let image = ImageOutcome { state, seconds: None, bytes: None, digest: None };
+        let outcome = JobOutcome { verdict: Verdict::Failed(failure), images: vec![image] };
+        let note: Value =
+            serde_json::from_str(&annotation_text(&outcome, ["a".to_owned()].into_iter())).unwrap();
+        for message in [&note["message"], &note["images"][0]["message"]] {
+            let message = message.as_str().unwrap();
+            assert!(message.starts_with("failed to pull: x") && message.contains('…'), "{message}");
+            assert!(message.ends_with("https://***@h/v2/\": dial tcp: lookup h: no such host"), "{message}");
+        }
     }
 
     #[test]

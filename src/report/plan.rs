@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::json;
 use super::table::{Cause, Told, columns, skipped_in_words, write_causes};
+use super::{json, said};
 use crate::outcome::Failure;
 use crate::plan::{JobIndex, Plan, PlannedJob, Skipped};
 use crate::words::counted;
@@ -151,11 +151,11 @@ impl PlanReport {
 impl NodePlan {
     fn of_job(job: &PlannedJob, refusal: Option<Failure>, is_done: bool) -> NodePlan {
         NodePlan {
-            name: job.node.name.clone(),
+            name: said(&job.node.name),
             action: if refusal.is_some() { "failed" } else { "create" },
             present: is_done && refusal.is_none(),
             reason: refusal.as_ref().map(|failure| failure.reason.code()),
-            message: refusal.map(|failure| failure.message),
+            message: refusal.map(|failure| said(&failure.message)),
             template: Some(job.template.as_str().to_owned()),
             job: Some(job.name.clone()),
         }
@@ -164,10 +164,10 @@ impl NodePlan {
     fn of_skipped(skipped: &Skipped) -> NodePlan {
         let Skipped { node, reason, message } = skipped;
         NodePlan {
-            name: node.name.clone(),
+            name: said(&node.name),
             action: "skip",
             reason: Some(reason.code()),
-            message: Some(message.clone()),
+            message: Some(said(message)),
             template: None,
             job: None,
             present: false,

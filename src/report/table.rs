@@ -1,19 +1,22 @@
 //! The report for a person on an 80-column terminal: counts first, equal failures as one, and the
 //! registry's own words only once for each.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{Counts, GroupReport, NodeReport, NodeVerdict, RunReport, Tally};
+use crate::outside_text::without_middle;
 use crate::words::counted;
 
 const WIDTH: usize = 80;
 /// As many names of nodes stand behind one cause; the JSON report has them all.
 const NODES_MAX: usize = 10;
 const NODES_IN_LINE_MAX: usize = 3;
-const MESSAGE_MAX: usize = 300;
+/// As much of a message; the middle is left out, as the cause comes last.
+const MESSAGE_BYTES_MAX: usize = 600;
 
 const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";
@@ -231,7 +234,7 @@ impl Cause<'_> {
     /// `image-not-found: quay.io/x:y`
     fn in_words(&self) -> String {
         let colon = if self.subject.is_empty() { "" } else { ": " };
-        format!("{}{colon}{}", self.reason, printable(&self.subject))
+        format!("{}{colon}{}", self.reason, self.subject)
     }
 }
 
@@ -247,8 +250,8 @@ impl Affected<'_> {
     }
 }
 
-fn shown(message: &str) -> String {
-    printable(message).chars().take(MESSAGE_MAX).collect()
+fn shown(message: &str) -> Cow<'_, str> {
+    without_middle(message, MESSAGE_BYTES_MAX)
 }
 
 /// Words in lines of at most 80 columns, indented; a longer word stands alone.
@@ -265,9 +268,4 @@ fn write_wrapped<'a>(text: &mut String, words: impl Iterator<Item = &'a str>) {
     }
     text.push_str(&line);
     text.push('\n');
-}
-
-/// A registry's words reach a terminal: without control characters they cannot steer it.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

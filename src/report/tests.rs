@@ -73,14 +73,14 @@ fn the_json_has_every_field_and_null_for_what_is_unknown() {
             "counts": {"succeeded": 1, "failed": 1, "skipped": 1, "interrupted": 0, "notStarted": 0},
             "nodes": [report["groups"][0]["nodes"][0], {
                 "name": "node-001", "verdict": "failed", "reason": "image-not-found",
-                "message": "failed to resolve image: quay.io/team/web:2.0:\u{1b}[2J not found",
+                "message": "failed to resolve image: quay.io/team/web:2.0:\\u{1b}[2J not found",
                 "job": report["groups"][0]["nodes"][1]["job"], "adoptedFrom": null,
                 "startedAt": "2026-11-23T03:00:01Z", "finishedAt": null,
                 "images": [
                     {"reference": "quay.io/team/app:1.0", "state": "present", "reason": null, "message": null,
                      "seconds": null, "bytes": null, "digest": null},
                     {"reference": "quay.io/team/web:2.0", "state": "failed", "reason": "image-not-found",
-                     "message": "failed to resolve image: quay.io/team/web:2.0:\u{1b}[2J not found",
+                     "message": "failed to resolve image: quay.io/team/web:2.0:\\u{1b}[2J not found",
                      "seconds": null, "bytes": null, "digest": null},
                 ],
             }, {
@@ -109,7 +109,7 @@ edge      16          1      14        1
 failed: image-not-found: quay.io/team/web:2.0 on 14 nodes (edge)
   node-001, node-002, node-003, node-004, node-005, node-006, node-007,
   node-008, node-009, node-010, and 4 more
-  failed to resolve image: quay.io/team/web:2.0: [2J not found
+  failed to resolve image: quay.io/team/web:2.0:\\u{1b}[2J not found
 
 skipped: cordoned on 1 node (edge)
   node-cordoned

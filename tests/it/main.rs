@@ -47,6 +47,7 @@ mod monitoring;
 mod oracles;
 mod output;
 mod plan;
+mod outside;
 mod regressions;
 mod reload;
 mod replicas;

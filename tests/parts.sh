@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # To be sourced: runs the parts of a long test one after another, also after one that failed.
 
 parts_run=()

@@ -26,8 +26,8 @@ use super::redact::{redacted, without_credentials};
 use super::template::includes;
 use super::validate::{self, TemplateSource, TemplateTable};
 use super::{Config, Group, Template, Templates};
-use crate::words::counted;
 use crate::outside_text::one_line;
+use crate::words::counted;
 
 /// Looked for in this order where nobody names a file.
 const DEFAULT_PATHS: [&str; 2] = ["quayctl.toml", "/etc/quayctl/quayctl.toml"];

@@ -87,10 +87,11 @@ impl Traces {
         self.0.keys().any(|(name, _)| name == group)
     }
 
-    /// When the last run of a group was due that was due at some time.
-    fn latest(&self, group: &str) -> Option<Timestamp> {
+    /// When the last run of a group was due that was due at some time up to `now`. One of later is of a
+    /// clock that was ahead.
+    fn latest(&self, group: &str, now: Timestamp) -> Option<Timestamp> {
         let of_group = self.0.keys().filter(|(name, _)| name == group);
-        of_group.filter_map(|(_, run_id)| RunId::time(run_id)).max()
+        of_group.filter_map(|(_, run_id)| RunId::time(run_id)).filter(|time| *time <= now).max()
     }
 }
 
@@ -129,7 +130,7 @@ impl Agenda {
         let entry = |group: &Group| {
             let interval = group.schedule.as_ref().and_then(Schedule::interval);
             let young = |last: &Timestamp| interval.is_some_and(|s| now.duration_since(*last).as_secs() < s);
-            let anchor = traces.latest(&group.name).filter(young).unwrap_or(now);
+            let anchor = traces.latest(&group.name, now).filter(young).unwrap_or(now);
             let mut entry = Entry::new(group, content_of(config, group), now, anchor);
             entry.wish = entry.wish_at_start(now, traces);
             entry
@@ -294,6 +295,14 @@ impl Entry {
         let timing = self.timing.as_ref();
         self.last = timing.and_then(|timing| timing.last_at(now, self.anchor));
         self.next = timing.and_then(|timing| timing.next_after(now, self.anchor));
+        // A change is not lost with the run that it was to go with.
+        let is_of_later = |run_id: &RunId| RunId::time(run_id.as_str()).is_some_and(|time| time > now);
+        self.wish = match self.wish.take() {
+            Some((run_id, cause @ (Cause::Changed | Cause::Started))) if is_of_later(&run_id) => {
+                Some((self.current_run(), cause))
+            }
+            wish => wish.filter(|(run_id, _)| !is_of_later(run_id)),
+        };
     }
 
     fn current_run(&self) -> RunId {

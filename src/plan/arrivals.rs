@@ -86,6 +86,9 @@ impl Arrivals {
             return false;
         }
         let Some(last) = visit.last else { return true };
+        // By a clock that was ahead: it counts from now.
+        let last = last.min(now);
+        visit.last = Some(last);
         // The Job of the last time is there for that long, and says that nothing is left to do.
         let keep = SignedDuration::from_secs(group.keep_jobs_seconds.into());
         if now.duration_since(last) < pause(keep, visit.repeats) {
@@ -100,6 +103,9 @@ impl Arrivals {
         let mut due = Vec::new();
         for (group, visitors) in &mut self.groups {
             for (node, visit) in &mut visitors.by_node {
+                // A time that a clock has set which was ahead is no later than one that is set now.
+                let latest = now.checked_add(pause(visitors.keep, visit.repeats) + TTL_GRACE).ok();
+                visit.again_at = visit.again_at.map(|at| latest.map_or(at, |latest| at.min(latest)));
                 if visit.is_for && visit.again_at.is_some_and(|at| at <= now) {
                     visit.again_at = None;
                     visit.repeats += 1;
@@ -285,6 +291,26 @@ mod tests {
         assert_eq!(arrivals.to_try_again(at(4000 + 7260)), again);
         end(&mut arrivals, "uid-n", at(12_000), true);
         assert_eq!(arrivals.to_try_again(at(1_000_000)), []);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_keeps_no_node_waiting() {
+        const YEARS: i64 = 10 * 365 * 86_400;
+        let config = config(vec![group("g")]);
+        let group = &config.groups[0];
+        let mut failed = arrivals(&config);
+        assert!(failed.is_due(group, &known(|_| {}), at(YEARS)));
+        end(&mut failed, "uid-n", at(YEARS), false);
+        assert_eq!(failed.to_try_again(at(0)), []);
+        assert_eq!(failed.to_try_again(at(3600 + 60)), [("g".to_owned(), "n".to_owned())]);
+
+        let mut back = arrivals(&config);
+        assert!(back.is_due(group, &known(|_| {}), at(YEARS)));
+        end(&mut back, "uid-n", at(YEARS), true);
+        for (second, expected) in [(0, false), (100, false), (3600, true)] {
+            back.is_due(group, &known(|node| node.ready = false), at(second));
+            assert_eq!(back.is_due(group, &known(|_| {}), at(second)), expected, "{second}");
+        }
     }
 
     #[test]

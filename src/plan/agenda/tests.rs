@@ -190,6 +190,52 @@ fn a_clock_that_was_ahead_silences_no_group() {
 }
 
 #[test]
+fn an_interval_goes_on_also_where_a_run_is_of_a_clock_that_was_ahead() {
+    let every = || vec![scheduled("g", "@every 1h", "Etc/UTC")];
+    let now = "2026-11-25T12:00:00Z";
+    for (ids, expected) in [
+        (&["20361125t120000z"][..], "2026-11-25T13:00:00Z"),
+        (&["20261125t120001z"], "2026-11-25T13:00:00Z"),
+        (&["99991231t235959z", "20261125t113000z"], "2026-11-25T12:30:00Z"),
+        (&["20261125t120000z"], "2026-11-25T13:00:00Z"),
+        (&["00010101t000000z"], "2026-11-25T13:00:00Z"),
+    ] {
+        for is_live in [true, false] {
+            let mut traces = Traces::default();
+            for id in ids {
+                traces.add("g", id, is_live);
+            }
+            let mut agenda = Agenda::new(&config(every()), time(now), &traces);
+            agenda.turns(time(now));
+            assert_eq!(agenda.next(), Some(time(expected)), "{ids:?}");
+            assert_eq!(agenda.turns(time("2026-11-25T13:00:00Z")).due.len(), 1, "{ids:?}");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_waits_and_was_due_by_a_clock_that_was_ahead_does_not_begin() {
+    let mut waiting = scheduled("g", "@hourly", "Etc/UTC");
+    waiting.overlap = Overlap::Wait;
+    let mut agenda = agenda(vec![waiting.clone()], "2026-11-25T12:10:00Z");
+    agenda.turns(time("2026-11-25T12:10:00Z"));
+    agenda.began("g");
+    assert_eq!(due(&mut agenda, "2036-11-25T12:00:10Z"), [], "it waits for the one under way");
+    assert_eq!(due(&mut agenda, "2026-11-25T12:11:00Z"), []);
+    agenda.is_over("g");
+    assert_eq!(due(&mut agenda, "2026-11-25T12:12:00Z"), []);
+    // A change waits on, as a part of the run that is current.
+    agenda.began("g");
+    assert_eq!(due(&mut agenda, "2036-11-25T12:00:10Z"), []);
+    waiting.images = vec![crate::config::ImageRef::parse("quay.io/team/app:2.0").unwrap()];
+    agenda.follow(&config(vec![waiting]), time("2036-11-25T12:00:11Z"));
+    assert_eq!(due(&mut agenda, "2026-11-25T12:13:00Z"), []);
+    agenda.is_over("g");
+    let expected = [("20261125t120000z".to_owned(), Cause::Changed)];
+    assert_eq!(due(&mut agenda, "2026-11-25T12:14:00Z"), expected);
+}
+
+#[test]
 fn a_changed_config_runs_what_has_changed() {
     let first = vec![scheduled("kept", "0 3 * * *", "Etc/UTC"), group("gone"), group("plain")];
     let mut agenda = agenda(first, "2026-11-25T12:00:00Z");

@@ -23,7 +23,7 @@ pub use traffic::{RequestKind, Traffic};
 pub use wait::{
     Batch, FinishedBatch, JobResults, Render, RunEnd, RunInputs, Runner, RunnerInputs, Step, Trouble,
 };
-pub use watch::{JobKey, Watches};
+pub use watch::{JobKey, Wanted, Watches};
 
 mod announce;
 mod apply;
@@ -33,13 +33,16 @@ mod connect;
 mod credentials;
 mod election;
 mod error;
+mod error_answers;
 mod gate;
 mod job_events;
 mod kubeconfig;
 mod node_watch;
 mod nodes;
 mod plugin;
+mod refusal;
 mod retry;
+mod set_aside;
 mod traffic;
 mod wait;
 mod watch;
@@ -61,8 +64,6 @@ pub struct Cluster {
     /// `v1.37.2`.
     pub version: String,
     traffic: Traffic,
-    /// For how long a create that we may not make is tried again.
-    forgiveness: Duration,
     job_events: job_events::JobEvents,
 }
 
@@ -70,12 +71,6 @@ impl Cluster {
     /// What has gone over the wire so far; the clone goes on counting.
     pub fn traffic(&self) -> Traffic {
         self.traffic.clone()
-    }
-
-    /// For a process that stays: an API server that has just started refuses what it will allow a moment
-    /// later, and rights are taken away and given back.
-    pub fn forgive(&mut self, forgiveness: Duration) {
-        self.forgiveness = forgiveness;
     }
 
     /// How often the API server has asked us to slow down.

@@ -21,6 +21,7 @@ pub mod cli;
 pub mod cluster;
 pub mod commands;
 pub mod config;
+mod decode;
 pub mod outcome;
 pub mod outside_text;
 pub mod plan;

@@ -2,19 +2,14 @@
 //!
 //! Create-only: a POST can never change an object of somebody else, as a forced server-side apply
 //! would. A name that is taken is looked at once, and adopted only if instance and content are ours.
-#![expect(clippy::disallowed_methods, reason = "forgiveness is kept by the clock")]
-
-use std::time::Duration;
 
 use http_body_util::BodyExt;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
-use kube::core::Status;
 use serde_json::json;
-use tokio::time::{Instant, sleep};
 
-use super::ask::Permission;
 use super::error::{Access, api_status, describe, refusal};
+use super::refusal::{is_access_refused, is_object_refused};
 use super::watch::SeenJob;
 use super::wire::WatchedJob;
 use super::{Cluster, ClusterError};
@@ -24,8 +19,8 @@ use crate::render::label::{self, annotation};
 
 pub(super) const FIELD_MANAGER: &str = "quayctl-controller";
 
-/// Between two tries of a create that we may not make.
-const FORGIVING_PAUSE: Duration = Duration::from_secs(2);
+/// ResourceQuota admission has no code of its own, only these words (`…/plugin/pkg/admission/resourcequota`).
+const QUOTA: [&str; 3] = ["exceeded quota", "status unknown for quota", "failed quota"];
 
 /// Whether anything is kept of what is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,19 +54,6 @@ pub enum ApplyError {
 impl Cluster {
     /// Creates `manifest`'s Job, strictly validated; or, as a dry run, asks whether it would be.
     pub async fn apply(&self, manifest: &Manifest, mode: Mode) -> Result<AppliedJob, ApplyError> {
-        let until = Instant::now() + self.forgiveness;
-        loop {
-            match self.apply_once(manifest, mode).await {
-                Err(ApplyError::Cluster(error)) if Instant::now() < until => {
-                    tracing::debug!(%error, "refused, trying again");
-                    sleep(FORGIVING_PAUSE).await;
-                }
-                end => return end,
-            }
-        }
-    }
-
-    async fn apply_once(&self, manifest: &Manifest, mode: Mode) -> Result<AppliedJob, ApplyError> {
         let (namespace, name) = (&manifest.job.namespace, &manifest.job.name);
         let body = serde_json::to_vec(&manifest.body).map_err(|e| refused(Reason::ApiError, &e))?;
         let mut tries = 0;
@@ -93,10 +75,14 @@ impl Cluster {
             Some(status) if status.code == 404 => {
                 Err(ApplyError::Cluster(ClusterError::NamespaceMissing(namespace.clone())))
             }
-            Some(status) if status.is_forbidden() => {
-                Err(self.explain_forbidden(namespace, status, &error).await)
+            Some(status) if is_access_refused(status) => {
+                Err(ApplyError::Cluster(self.refusal(namespace, &error)))
             }
-            Some(status) if status.code == 401 => Err(ApplyError::Cluster(self.refusal(namespace, &error))),
+            Some(status) if is_object_refused(status) => {
+                let is_quota = QUOTA.iter().any(|words| status.message.contains(words));
+                let reason = if is_quota { Reason::Quota } else { Reason::Forbidden };
+                Err(refused(reason, &status.message))
+            }
             // These are of `retry`, a gateway or an API server in trouble: nobody knows what became of it.
             Some(status) if !matches!(status.code, 500 | 502..=504) => {
                 Err(refused(Reason::ApiError, &describe(&error)))
@@ -195,25 +181,6 @@ impl Cluster {
             return Err(refused(Reason::NameTaken, &message));
         }
         Ok(found)
-    }
-
-    /// A 403 is either a missing permission, which every other Job will meet too, or admission's
-    /// word on this one. Only asking tells them apart without reading the message.
-    async fn explain_forbidden(&self, namespace: &str, status: &Status, error: &kube::Error) -> ApplyError {
-        let create = Permission {
-            verb: "create",
-            group: "batch",
-            resource: "jobs",
-            name: None,
-            namespace: Some(namespace),
-        };
-        let allowed = self.may(&create).await.unwrap_or(false);
-        match allowed {
-            false => ApplyError::Cluster(self.refusal(namespace, error)),
-            // ResourceQuota admission has no code of its own, only these words.
-            true if status.message.contains("exceeded quota") => refused(Reason::Quota, &status.message),
-            true => refused(Reason::Forbidden, &status.message),
-        }
     }
 
     fn refusal(&self, namespace: &str, error: &kube::Error) -> ClusterError {

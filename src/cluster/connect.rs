@@ -8,10 +8,11 @@ use http::{HeaderValue, Uri};
 use kube::Config;
 use kube::client::ClientBuilder;
 use kube::config::KubeConfigOptions;
-use tokio::time::timeout;
 
 use super::credentials::Credentials;
 use super::error::{Access, CAUSE_BYTES_MAX, describe};
+use super::error_answers::ErrorAnswers;
+use super::retry::{Limits, with_retries};
 use super::traffic::Traffic;
 use super::watch::WATCH_SECONDS;
 use super::{Cluster, ClusterError, kubeconfig};
@@ -19,8 +20,10 @@ use crate::outside_text;
 
 /// A TCP connect over a bad link takes one or two retransmissions (1 s, 3 s); past that it is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A person waits for this one, and `/version` is a few hundred bytes from memory.
-const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
+/// A person waits for this one, and `/version` is a few hundred bytes from memory. Where there is nobody
+/// that is said at once; one that answers and asks to come back later is starting.
+const FIRST_ANSWER: Limits =
+    Limits { failing: Duration::from_secs(30), unreachable: Duration::ZERO, call: Duration::from_secs(8) };
 /// A body we send is at most a Job of a few KiB.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A watch in which nothing happens is quiet until its own end.
@@ -48,28 +51,15 @@ impl Cluster {
             .map_err(|e| ClusterError::Kubeconfig(format!("cannot use the kubeconfig: {}", describe(&e))))?
             .with_layer(&credentials)
             .with_layer(&traffic)
+            .with_layer(&ErrorAnswers)
             .build();
-        let version = match timeout(FIRST_ANSWER_TIMEOUT, client.apiserver_version()).await {
-            Ok(Ok(info)) => info.git_version,
-            Ok(Err(error)) => {
-                let access = Access { verb: "get", resource: "/version", namespace: None };
-                return Err(ClusterError::from_kube(&server, access, &error));
-            }
-            Err(_) => {
-                let cause = format!("no answer within {} s", FIRST_ANSWER_TIMEOUT.as_secs());
-                return Err(ClusterError::Unreachable { server, cause });
-            }
-        };
+        let answer = with_retries(&traffic, FIRST_ANSWER, || client.apiserver_version()).await;
+        let version = answer.map(|info| info.git_version).map_err(|error| {
+            let access = Access { verb: "get", resource: "/version", namespace: None };
+            ClusterError::from_kube(&server, access, &error)
+        })?;
         tracing::debug!(server, version, "connected");
-        Ok(Cluster {
-            client,
-            default_namespace,
-            server,
-            version,
-            traffic,
-            forgiveness: Duration::ZERO,
-            job_events: Default::default(),
-        })
+        Ok(Cluster { client, default_namespace, server, version, traffic, job_events: Default::default() })
     }
 }
 

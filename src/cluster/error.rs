@@ -6,6 +6,7 @@ use kube::core::Status;
 use thiserror::Error;
 
 use super::credentials::CredentialError;
+use crate::outcome::{Failure, Reason};
 use crate::outside_text::one_line_within;
 
 /// What of somebody else's words fits into an error. An admission webhook may say a lot, and the end of it
@@ -44,6 +45,30 @@ pub struct Access<'a> {
 }
 
 impl ClusterError {
+    /// What a node is failed with whose group meets this.
+    pub fn failure(&self) -> Failure {
+        let reason = match self {
+            ClusterError::Forbidden { .. } | ClusterError::Unauthorized { .. } => Reason::Forbidden,
+            ClusterError::NamespaceMissing(_) => Reason::NamespaceMissing,
+            ClusterError::Kubeconfig(_) | ClusterError::Unreachable { .. } | ClusterError::Api { .. } => {
+                Reason::ApiError
+            }
+        };
+        Failure::new(reason, self.to_string())
+    }
+
+    /// The one namespace that this is about; `None` where it is about the whole cluster.
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            ClusterError::Forbidden { namespace, .. } => namespace.as_deref(),
+            ClusterError::NamespaceMissing(namespace) => Some(namespace),
+            ClusterError::Kubeconfig(_)
+            | ClusterError::Unauthorized { .. }
+            | ClusterError::Unreachable { .. }
+            | ClusterError::Api { .. } => None,
+        }
+    }
+
     /// What a failed call says about the whole cluster.
     pub fn from_kube(server: &str, access: Access<'_>, error: &kube::Error) -> ClusterError {
         let server = server.to_owned();

@@ -6,16 +6,17 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
-use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::nodes::PAGE_SIZE;
-use super::retry::PATIENCE;
+use super::retry::{PATIENCE, WatchFailure, with_watch_retries};
+use super::set_aside::told;
 use super::watch::{WATCH_SECONDS, failure};
 use super::{Cluster, ClusterError};
+use crate::decode::{Omit, Read, Tolerant};
 use crate::plan::ListedNode;
+use crate::plan::node::{OMIT, WireNode};
 
 /// What the watch of the nodes noticed.
 #[derive(Debug)]
@@ -42,15 +43,20 @@ enum NodeNotice {
 }
 
 /// A node as `kube` wants to watch it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(from = "ListedNode")]
+#[derive(Clone, Debug)]
 pub struct WatchedNode {
     pub metadata: ObjectMeta,
     pub listed: ListedNode,
 }
 
-impl From<ListedNode> for WatchedNode {
-    fn from(listed: ListedNode) -> WatchedNode {
+impl Read for WatchedNode {
+    type Wire = WireNode;
+    const OMIT: Omit = OMIT;
+}
+
+impl From<WireNode> for WatchedNode {
+    fn from(wire: WireNode) -> WatchedNode {
+        let listed = ListedNode::from(wire);
         let metadata = ObjectMeta {
             name: Some(listed.node.name.clone()),
             resource_version: Some(listed.resource_version.clone()),
@@ -63,9 +69,12 @@ impl From<ListedNode> for WatchedNode {
 impl Cluster {
     /// Opens the watch, and returns when it has delivered all nodes that are there.
     pub async fn watch_nodes(&self) -> Result<NodeWatch, ClusterError> {
-        let api = Api::<WatchedNode>::all(self.client.clone());
+        let api = Api::<Tolerant<WatchedNode>>::all(self.client.clone());
         let config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE_SIZE);
-        let events = self.traffic.count_restarts(watcher(api, config).default_backoff());
+        let events = with_watch_retries(move || watcher(api.clone(), config.clone()));
+        let events = self.traffic.count_restarts(told(events));
+        // Nothing can be done with one that cannot be named.
+        let events = events.filter(|event| std::future::ready(!is_nameless(event)));
         let server = self.server.clone();
         let stream = notices(events, move |error| failure(&server, "nodes", None, error));
         let mut watch = NodeWatch { stream: stream.boxed(), there: Vec::new() };
@@ -111,10 +120,19 @@ impl NodeWatch {
     }
 }
 
+fn is_nameless(event: &Result<Event<WatchedNode>, WatchFailure>) -> bool {
+    match event {
+        Ok(Event::Apply(node) | Event::InitApply(node) | Event::Delete(node)) => {
+            node.listed.node.name.is_empty()
+        }
+        Ok(Event::Init | Event::InitDone) | Err(_) => false,
+    }
+}
+
 /// Turns a watcher's events into notices. Remembers which nodes are there, because a watch that had to
 /// list again says what there is and not what has gone.
 fn notices(
-    events: impl Stream<Item = watcher::Result<Event<WatchedNode>>> + Send + 'static,
+    events: impl Stream<Item = Result<Event<WatchedNode>, WatchFailure>> + Send + 'static,
     trouble: impl Fn(&watcher::Error) -> ClusterError + Send + 'static,
 ) -> impl Stream<Item = NodeNotice> + Send {
     let mut there: HashSet<String> = HashSet::new();
@@ -141,11 +159,9 @@ fn notices(
                 notices.extend(gone.map(|name| NodeNotice::Seen(NodeSeen::Gone(name))));
                 notices.push(NodeNotice::Listed);
             }
-            Err(error) => notices.push(match trouble(&error) {
-                denied @ (ClusterError::Forbidden { .. } | ClusterError::Unauthorized { .. }) => {
-                    NodeNotice::Denied(denied)
-                }
-                passing => NodeNotice::Seen(NodeSeen::Trouble(passing)),
+            Err(WatchFailure { error, is_refused }) => notices.push(match is_refused {
+                true => NodeNotice::Denied(trouble(&error)),
+                false => NodeNotice::Seen(NodeSeen::Trouble(trouble(&error))),
             }),
         }
         futures::stream::iter(notices)
@@ -168,7 +184,7 @@ mod tests {
             Ok(Event::InitApply(node("a"))),
             Ok(Event::InitApply(node("b"))),
             Ok(Event::InitDone),
-            Err(watcher::Error::NoResourceVersion),
+            Err(WatchFailure { error: watcher::Error::NoResourceVersion, is_refused: false }),
             Ok(Event::Init),
             Ok(Event::InitApply(node("b"))),
             Ok(Event::InitDone),

@@ -6,7 +6,9 @@ use kube::core::Request;
 use serde::Deserialize;
 
 use super::error::{Access, refusal};
+use super::set_aside::SetAside;
 use super::{Cluster, ClusterError};
+use crate::decode::Tolerant;
 use crate::outcome::{Failure, Reason};
 use crate::plan::Node;
 
@@ -19,7 +21,7 @@ const RESTARTS_MAX: u32 = 3;
 #[derive(Deserialize)]
 struct Page {
     metadata: PageMetadata,
-    items: Vec<Node>,
+    items: Vec<Tolerant<Node>>,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +38,7 @@ impl Cluster {
         let mut params = ListParams::default().limit(PAGE_SIZE);
         params.label_selector = selector.map(str::to_owned);
         let mut restarts = 0;
+        let mut set_aside = SetAside::default();
         loop {
             let page = match self.patiently(|| self.node_page(&params)).await {
                 Ok(page) => page,
@@ -51,7 +54,13 @@ impl Cluster {
                     return Err(ClusterError::from_kube(&self.server, access, &error));
                 }
             };
-            nodes.extend(page.items);
+            for Tolerant { object, faults } in page.items {
+                set_aside.tell("node", None, &object.name, &faults);
+                // Nothing can be done with one that cannot be named.
+                if !object.name.is_empty() {
+                    nodes.push(object);
+                }
+            }
             params.continue_token = page.metadata.continue_token.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 return Ok(nodes);

@@ -1,46 +1,230 @@
-//! Repeats a call that failed for a reason that passes: a restarting API server, a dropped
-//! connection, a full queue.
-#![expect(clippy::disallowed_methods, reason = "patience is kept by the clock")]
+//! Repeats what failed for a reason that passes: a restarting API server, a dropped connection, a full
+//! queue. Calls and watches follow the same rules.
+//!
+//! An API server that has just started refuses everybody (401, 403) until it has loaded its service
+//! accounts and its RBAC. So one such answer says nothing, and is believed only once it has been
+//! repeated for [`REFUSAL_TIMEOUT`].
+#![expect(clippy::disallowed_methods, reason = "retries are timed by the clock")]
 
+use std::io;
 use std::time::Duration;
 
-use kube::core::Status;
+use futures::{Stream, StreamExt, stream};
+use kube::runtime::watcher::{self, Event};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::api_status;
+use super::refusal::is_access_refused;
+use super::traffic::Traffic;
 use super::{CALL_TIMEOUT, Cluster};
 
 /// How long a call is repeated. An API server that is replaced is back within some 10 s, a control
 /// plane that is upgraded within a minute or two.
 pub const PATIENCE: Duration = Duration::from_secs(90);
+/// How long 401 and 403 are not believed. An API server under load has loaded its RBAC some 10 s after
+/// its first answer.
+pub const REFUSAL_TIMEOUT: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Whoever is refused for a moment only goes on soon after.
+const LONGEST_PAUSE_WHEN_REFUSED: Duration = Duration::from_secs(2);
+/// Of a watch that has been down for longer than [`PATIENCE`]: as kube and client-go have it.
+const LONGEST_PAUSE_OF_WATCH: Duration = Duration::from_secs(30);
+/// A watch that lasted for this long before it failed was one that worked.
+const WORKING_WATCH: Duration = Duration::from_secs(10);
+/// A last try after a long wait that the server asked for.
+const LAST_TRY: Duration = Duration::from_secs(1);
+/// By how much a pause is stretched at most, so that those who were turned away together do not come
+/// back together. Never shortened: a server that asks for a second means it.
+const JITTER: f64 = 0.2;
+
+/// How long a call goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Where the server asks to come back later, or fails.
+    pub failing: Duration,
+    /// Where there is no answer.
+    pub unreachable: Duration,
+    /// One try.
+    pub call: Duration,
+}
+
+const OF_CALLS: Limits = Limits { failing: PATIENCE, unreachable: PATIENCE, call: CALL_TIMEOUT };
 
 impl Cluster {
     /// Calls `call` until it gives an answer that will not change by asking again, or patience ends.
     /// `call` may have been carried out although it seemed to fail, so it must be safe to repeat.
-    pub(super) async fn patiently<T, F>(&self, mut call: impl FnMut() -> F) -> Result<T, kube::Error>
+    pub(super) async fn patiently<T, F>(&self, call: impl FnMut() -> F) -> Result<T, kube::Error>
     where
         F: Future<Output = Result<T, kube::Error>>,
     {
-        let until = Instant::now() + PATIENCE;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let limit = CALL_TIMEOUT.min(until.saturating_duration_since(Instant::now()));
-            let error = match timeout(limit, call()).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => error,
-                Err(_) => no_answer(limit),
-            };
-            let wait = asked_to_wait(&error).unwrap_or(pause);
-            if !passes(&error) || Instant::now() + wait >= until {
-                return Err(error);
-            }
-            tracing::debug!(%error, ?wait, "call failed, trying again");
-            self.traffic.retried();
-            sleep(wait).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+        with_retries(&self.traffic, OF_CALLS, call).await
+    }
+}
+
+/// Calls `call` within `limits`.
+pub async fn with_retries<T, F>(
+    traffic: &Traffic,
+    limits: Limits,
+    mut call: impl FnMut() -> F,
+) -> Result<T, kube::Error>
+where
+    F: Future<Output = Result<T, kube::Error>>,
+{
+    let mut retries = Retries::new(limits, Instant::now());
+    loop {
+        let limit = retries.call_limit(Instant::now());
+        let error = match timeout(limit, call()).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => error,
+            Err(_) => no_answer(limit),
+        };
+        let Some(pause) = retries.pause_after(&error, Instant::now(), fastrand::f64()) else {
+            return Err(error);
+        };
+        tracing::debug!(%error, ?pause, "call failed, trying again");
+        traffic.retried();
+        sleep(pause).await;
+    }
+}
+
+/// What is known of a call that fails, and when it is tried again. Pure: whoever asks brings `now`.
+#[derive(Debug)]
+struct Retries {
+    limits: Limits,
+    begun: Instant,
+    /// Since when every answer was 401 or 403.
+    refused_since: Option<Instant>,
+    pause: Duration,
+}
+
+impl Retries {
+    fn new(limits: Limits, now: Instant) -> Retries {
+        Retries { limits, begun: now, refused_since: None, pause: FIRST_PAUSE }
+    }
+
+    fn call_limit(&self, now: Instant) -> Duration {
+        let left = (self.begun + self.limits.failing).saturating_duration_since(now);
+        // Whoever is refused has a time of its own.
+        self.limits.call.min(left.max(LAST_TRY))
+    }
+
+    /// How long to wait before the next try; `None` where `error` is to be believed. `random` is in 0..1.
+    fn pause_after(&mut self, error: &kube::Error, now: Instant, random: f64) -> Option<Duration> {
+        if api_status(error).is_some_and(is_access_refused) {
+            let since = *self.refused_since.get_or_insert(now);
+            let left = (since + REFUSAL_TIMEOUT).saturating_duration_since(now);
+            let pause = jittered(self.pause.min(LONGEST_PAUSE_WHEN_REFUSED), random);
+            self.grow();
+            return (!left.is_zero()).then(|| pause.min(left));
         }
+        self.refused_since = None;
+        let limit = if api_status(error).is_some() { self.limits.failing } else { self.limits.unreachable };
+        let left = (self.begun + limit).saturating_duration_since(now);
+        if !passes(error) || left <= LAST_TRY {
+            return None;
+        }
+        let pause = jittered(asked_to_wait(error).unwrap_or(self.pause.min(LONGEST_PAUSE)), random);
+        self.grow();
+        Some(pause.min(left - LAST_TRY))
+    }
+
+    fn grow(&mut self) {
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE_OF_WATCH);
+    }
+}
+
+/// An error of a watch.
+#[derive(Debug)]
+pub struct WatchFailure {
+    pub error: watcher::Error,
+    /// 401 or 403, for so long that it is the truth.
+    pub is_refused: bool,
+}
+
+/// The events of a watcher, which goes on for ever: where it fails the next try waits, as long as the
+/// server asks for. A watch whose place in history is gone (410) begins anew: kube's watcher does so only
+/// where the server says it within the watch, and else repeats the same question for ever.
+pub fn with_watch_retries<K, S>(
+    watcher: impl Fn() -> S + Send + 'static,
+) -> impl Stream<Item = Result<Event<K>, WatchFailure>> + Send
+where
+    K: Send + 'static,
+    S: Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+{
+    let stream = watcher().boxed();
+    let state = (watcher, stream, Outage::new(Instant::now()), None);
+    stream::unfold(state, |(watcher, mut stream, mut outage, pause)| async move {
+        if let Some(pause) = pause {
+            sleep(pause).await;
+        }
+        let item = match stream.next().await? {
+            Ok(event) => {
+                // `Init` is said before anything is asked.
+                if !matches!(event, Event::Init) {
+                    outage = Outage::new(Instant::now());
+                }
+                return Some((Ok(event), (watcher, stream, outage, None)));
+            }
+            Err(error) => error,
+        };
+        if is_expired(&item) {
+            stream = watcher().boxed();
+        }
+        let (pause, is_refused) = outage.next(cause(&item), Instant::now(), fastrand::f64());
+        Some((Err(WatchFailure { error: item, is_refused }), (watcher, stream, outage, Some(pause))))
+    })
+}
+
+/// A watch that is down, and when it is tried again. Pure: whoever asks brings `now`.
+#[derive(Debug)]
+struct Outage {
+    begun: Instant,
+    refused_since: Option<Instant>,
+    /// When the last try was to begin.
+    tried: Instant,
+    pause: Duration,
+}
+
+impl Outage {
+    fn new(now: Instant) -> Outage {
+        Outage { begun: now, refused_since: None, tried: now, pause: FIRST_PAUSE }
+    }
+
+    /// The pause before the next try, and whether a refusal is to be believed by now.
+    fn next(&mut self, error: Option<&kube::Error>, now: Instant, random: f64) -> (Duration, bool) {
+        if now.saturating_duration_since(self.tried) >= WORKING_WATCH {
+            *self = Outage::new(now);
+        }
+        let refused = error.and_then(api_status).is_some_and(is_access_refused);
+        self.refused_since = refused.then(|| self.refused_since.unwrap_or(now));
+        let refused_for = self.refused_since.map(|since| now.saturating_duration_since(since));
+        let is_believed = refused_for.is_some_and(|time| time >= REFUSAL_TIMEOUT);
+        let most = match refused_for {
+            Some(time) if time < REFUSAL_TIMEOUT => {
+                LONGEST_PAUSE_WHEN_REFUSED.min(REFUSAL_TIMEOUT - time).max(FIRST_PAUSE)
+            }
+            None if now.saturating_duration_since(self.begun) < PATIENCE => LONGEST_PAUSE,
+            _ => LONGEST_PAUSE_OF_WATCH,
+        };
+        let asked = error.and_then(asked_to_wait).map(|asked| asked.min(PATIENCE));
+        let pause = jittered(asked.unwrap_or(self.pause.min(most)), random);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE_OF_WATCH);
+        self.tried = now + pause;
+        (pause, is_believed)
+    }
+}
+
+fn is_expired(error: &watcher::Error) -> bool {
+    cause(error).and_then(api_status).is_some_and(|status| status.code == 410)
+}
+
+fn cause(error: &watcher::Error) -> Option<&kube::Error> {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => Some(error),
+        watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => None,
     }
 }
 
@@ -57,13 +241,21 @@ fn passes(error: &kube::Error) -> bool {
     }
 }
 
-/// `Retry-After`, which the API server repeats in its Status.
+/// How long the server asks to wait: `retryAfterSeconds` of its Status, where `error_answers` has also put
+/// what the header says.
 fn asked_to_wait(error: &kube::Error) -> Option<Duration> {
     let seconds = api_status(error)?.details.as_ref()?.retry_after_seconds;
-    (seconds > 0).then(|| Duration::from_secs(seconds.into()).min(LONGEST_PAUSE))
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+}
+
+fn jittered(pause: Duration, random: f64) -> Duration {
+    pause.mul_f64(1.0 + JITTER * random)
 }
 
 fn no_answer(limit: Duration) -> kube::Error {
-    let message = format!("no answer within {} s", limit.as_secs());
-    kube::Error::Api(Status::failure(&message, "Timeout").with_code(504).boxed())
+    let text = format!("no answer within {} s", limit.as_secs());
+    kube::Error::Service(Box::new(io::Error::new(io::ErrorKind::TimedOut, text)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use futures::{Stream, StreamExt};
 use http::{Method, Request, Response, StatusCode, Uri};
 use kube::client::Body;
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::Event;
 use tower::{Layer, Service};
 
 /// The resources that we have to do with. Others are counted together: the label's values are these.
@@ -81,12 +81,12 @@ impl Traffic {
     }
 
     /// Passes a watcher's events on, and counts its lists after the first complete one.
-    pub(super) fn count_restarts<K, S>(
+    pub(super) fn count_restarts<K, E, S>(
         &self,
         events: S,
-    ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K, S>
+    ) -> impl Stream<Item = Result<Event<K>, E>> + Send + use<K, E, S>
     where
-        S: Stream<Item = watcher::Result<Event<K>>> + Send,
+        S: Stream<Item = Result<Event<K>, E>> + Send,
     {
         let (counts, mut listed) = (self.0.clone(), false);
         events.inspect(move |event| match event {

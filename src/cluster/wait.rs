@@ -20,7 +20,7 @@ use super::apply::{AppliedJob, ApplyError, Mode};
 use super::retry::PATIENCE;
 use super::watch::{JobKey, Seen};
 use super::{Cluster, ClusterError, Watches};
-use crate::outcome::{Ending, Evidence, Failure, JobOutcome, JobResult, PodEvent, Reason};
+use crate::outcome::{Ending, Evidence, Failure, JobOutcome, JobResult, PodEvent};
 use crate::plan::{JobIndex, PlannedJob, Queue};
 use crate::render::Manifest;
 
@@ -37,6 +37,7 @@ mod feed;
 mod flight;
 mod hear;
 mod look;
+mod lost;
 mod pass;
 mod witness;
 
@@ -234,8 +235,7 @@ impl<'a> Runner<'a> {
                     Err(ApplyError::Refused(failure)) => self.conclude(index, Ending::NotCreated(failure)),
                     Err(ApplyError::Unanswered(failure)) => self.on_unanswered(index, failure),
                     Err(ApplyError::Cluster(error)) => {
-                        let failure = Failure::new(Reason::ApiError, error.to_string());
-                        self.conclude(index, Ending::NotCreated(failure));
+                        self.conclude(index, Ending::NotCreated(error.failure()));
                         return Some(Trouble { batch: Some(index.group), error });
                     }
                 }

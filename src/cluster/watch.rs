@@ -3,25 +3,36 @@
 //! Jobs and pods are selected by managed-by and instance, not by run, and listed before the first
 //! Job is created, so no end of a Job is missed. A dropped watch resumes or lists again by itself;
 //! what vanished in between is reported as gone.
+//!
+//! Of what is listed at first only that is kept which somebody judges by ([`first_lists`]): leftovers of a
+//! week are thousands of Jobs, each with a pod and its events.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{Stream, StreamExt};
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::error::Access;
-use super::retry::PATIENCE;
+use super::retry::{WatchFailure, with_watch_retries};
+use super::set_aside::told;
 use super::wire::{WatchedEvent, WatchedJob, WatchedPod};
 use super::{Cluster, ClusterError};
+use crate::decode::{Read, Tolerant};
 use crate::outcome::{JobFacts, PodEvent, PodFacts, Rejection};
 use crate::plan::Traces;
 use crate::render::label::{self, annotation};
+
+use first_lists::FirstLists;
+pub use first_lists::Wanted;
+
+mod first_lists;
+
+/// How many objects a page of a list holds. A pod of 20 images is some 40 KB of JSON, so a page with its
+/// copy is 4 MB; at kube's 500 it would be ten times that.
+const PAGE_SIZE: u32 = 50;
 
 /// A half-open connection is noticed after this and 5 s (kube's own margin), well within the
 /// shortest useful deadline; 290 s, kube's default, is as long as our default deadline.
@@ -71,6 +82,10 @@ pub struct Watches {
     namespaces: HashMap<String, CancellationToken>,
     /// What the first lists held, oldest first.
     listed: Vec<Seen>,
+    /// Of which runs the first lists held Jobs.
+    traces: Traces,
+    /// By namespace: why there is no watch.
+    denied: BTreeMap<String, ClusterError>,
 }
 
 enum Notice {
@@ -81,38 +96,47 @@ enum Notice {
 
 impl Cluster {
     /// Opens the watches of `instance`'s Jobs and pods in each of `namespaces`, and returns when
-    /// all of them have delivered what is there now.
-    pub async fn watch(&self, namespaces: &[String], instance: &str) -> Result<Watches, ClusterError> {
-        let mut stream = SelectAll::new();
-        let mut ends = HashMap::new();
-        for namespace in namespaces {
-            let end = CancellationToken::new();
-            let ours =
-                format!("{}={},{}={instance}", label::MANAGED_BY, label::MANAGED_BY_VALUE, label::INSTANCE);
-            let labelled = watcher::Config::default().labels(&ours);
-            let pod_events = watcher::Config::default().fields(&pod_event_fields());
-            let rejections = watcher::Config::default().fields("reason=FailedCreate,involvedObject.kind=Job");
-            let number = stream.len();
-            let four = [
-                self.watch_kind::<WatchedJob>(namespace, labelled.clone(), seen_job, number),
-                self.watch_kind::<WatchedPod>(namespace, labelled, seen_pod, number + 1),
-                self.watch_kind::<WatchedEvent>(namespace, pod_events, seen_pod_event, number + 2),
-                self.watch_kind::<WatchedEvent>(namespace, rejections, seen_rejection, number + 3),
-            ];
-            for watch in four {
-                stream.push(watch.take_until(end.clone().cancelled_owned()).boxed());
-            }
-            ends.insert(namespace.clone(), end);
-        }
-        let missing = stream.len();
-        let mut watches = Watches { listed: Vec::new(), stream, namespaces: ends };
-        match timeout(PATIENCE, watches.first_lists(missing)).await {
-            Ok(first) => first.map(|()| watches),
-            Err(_) => {
-                let cause = format!("no list of Jobs, pods and events within {} s", PATIENCE.as_secs());
-                Err(ClusterError::Unreachable { server: self.server.clone(), cause })
-            }
-        }
+    /// all of them have delivered what is there now and is `wanted`.
+    ///
+    /// A namespace that may not be watched is set aside ([`Watches::denied`]). An error is one that all of
+    /// them meet.
+    pub async fn watch(
+        &self,
+        namespaces: &[String],
+        instance: &str,
+        wanted: Wanted,
+    ) -> Result<Watches, ClusterError> {
+        let ours =
+            format!("{}={},{}={instance}", label::MANAGED_BY, label::MANAGED_BY_VALUE, label::INSTANCE);
+        let labelled = watcher::Config::default().labels(&ours);
+        let pod_events = watcher::Config::default().fields(&pod_event_fields());
+        let rejections = watcher::Config::default().fields("reason=FailedCreate,involvedObject.kind=Job");
+        let mut lists = FirstLists::new(&self.server, namespaces, wanted);
+        // Each round tells which objects of the next are of any use.
+        lists
+            .round(|namespace, number| {
+                vec![self.watch_kind::<WatchedJob>(namespace, labelled.clone(), seen_job, number)]
+            })
+            .await?;
+        lists
+            .round(|namespace, number| {
+                vec![
+                    self.watch_kind::<WatchedPod>(namespace, labelled.clone(), seen_pod, number),
+                    self.watch_kind::<WatchedEvent>(
+                        namespace,
+                        rejections.clone(),
+                        seen_rejection,
+                        number + 1,
+                    ),
+                ]
+            })
+            .await?;
+        lists
+            .round(|namespace, number| {
+                vec![self.watch_kind::<WatchedEvent>(namespace, pod_events.clone(), seen_pod_event, number)]
+            })
+            .await?;
+        Ok(lists.into_watches())
     }
 
     fn watch_kind<K: Watched>(
@@ -122,10 +146,10 @@ impl Cluster {
         seen: fn(K) -> Option<Seen>,
         number: usize,
     ) -> BoxStream<'static, Notice> {
-        let api = Api::<K>::namespaced(self.client.clone(), namespace);
-        // Without a backoff a failing list is repeated as fast as the server can refuse it.
-        let events = watcher(api, config.timeout(WATCH_SECONDS)).default_backoff();
-        let events = self.traffic.count_restarts(events);
+        let api = Api::<Tolerant<K>>::namespaced(self.client.clone(), namespace);
+        let config = config.timeout(WATCH_SECONDS).page_size(PAGE_SIZE);
+        let events = with_watch_retries(move || watcher(api.clone(), config.clone()));
+        let events = self.traffic.count_restarts(told(events));
         let (server, namespace) = (self.server.clone(), namespace.to_owned());
         notices(events, number, seen, move |error| trouble(&server, K::RESOURCE, &namespace, &error)).boxed()
     }
@@ -146,8 +170,10 @@ impl Watches {
 
     /// Follows what `more` follows, too.
     pub fn join(&mut self, more: Watches) {
-        let Watches { stream, namespaces, listed } = more;
+        let Watches { stream, namespaces, listed, traces: _, denied } = more;
         self.stream.extend(stream);
+        self.denied.retain(|namespace, _| !namespaces.contains_key(namespace));
+        self.denied.extend(denied);
         self.namespaces.extend(namespaces);
         self.listed.extend(listed);
     }
@@ -158,6 +184,7 @@ impl Watches {
 
     /// Follows only these namespaces of those that it follows.
     pub fn keep_only(&mut self, namespaces: &[String]) {
+        self.denied.retain(|namespace, _| namespaces.contains(namespace));
         self.namespaces.retain(|namespace, end| {
             let kept = namespaces.contains(namespace);
             if !kept {
@@ -167,34 +194,19 @@ impl Watches {
         });
     }
 
-    /// Of which runs there are Jobs.
-    pub fn traces(listed: &[Seen]) -> Traces {
-        let mut traces = Traces::default();
-        for seen in listed {
-            if let Seen::Job(job) = seen {
-                traces.add(&job.group, &job.run_id, job.facts.ending().is_none());
-            }
-        }
-        traces
+    /// Of which runs there were Jobs at first.
+    pub fn take_traces(&mut self) -> Traces {
+        std::mem::take(&mut self.traces)
+    }
+
+    /// Namespaces that may not be watched, each with the reason.
+    pub fn denied(&self) -> &BTreeMap<String, ClusterError> {
+        &self.denied
     }
 
     /// What was there before the first Job of this run.
     pub fn take_listed(&mut self) -> Vec<Seen> {
         std::mem::take(&mut self.listed)
-    }
-
-    async fn first_lists(&mut self, watches: usize) -> Result<(), ClusterError> {
-        // A watch may list again while another's first list is still out.
-        let mut listed = HashSet::new();
-        while listed.len() < watches {
-            match self.stream.next().await {
-                Some(Notice::Listed(watch)) => drop(listed.insert(watch)),
-                Some(Notice::Seen(Seen::Denied(error))) => return Err(error),
-                Some(Notice::Seen(seen)) => self.listed.push(seen),
-                None => return Ok(()),
-            }
-        }
-        Ok(())
     }
 }
 
@@ -203,7 +215,7 @@ trait Watched:
     Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
     + Clone
     + std::fmt::Debug
-    + DeserializeOwned
+    + Read
     + Send
     + 'static
 {
@@ -315,10 +327,10 @@ fn seen_rejection(event: WatchedEvent) -> Option<Seen> {
 /// Turns a watcher's events into notices. Remembers what is there, because a watch that had to list
 /// again says what there is and not what has gone.
 fn notices<K: Watched>(
-    events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+    events: impl Stream<Item = Result<Event<K>, WatchFailure>> + Send + 'static,
     number: usize,
     seen: fn(K) -> Option<Seen>,
-    trouble: impl Fn(watcher::Error) -> Seen + Send + 'static,
+    trouble: impl Fn(WatchFailure) -> Seen + Send + 'static,
 ) -> impl Stream<Item = Notice> + Send {
     let mut there: HashMap<String, JobKey> = HashMap::new();
     let mut listed = HashMap::new();
@@ -357,11 +369,9 @@ fn notices<K: Watched>(
     })
 }
 
-fn trouble(server: &str, resource: &'static str, namespace: &str, error: &watcher::Error) -> Seen {
-    match failure(server, resource, Some(namespace), error) {
-        denied @ (ClusterError::Forbidden { .. } | ClusterError::Unauthorized { .. }) => Seen::Denied(denied),
-        passing => Seen::Trouble(passing),
-    }
+fn trouble(server: &str, resource: &'static str, namespace: &str, failed: &WatchFailure) -> Seen {
+    let error = failure(server, resource, Some(namespace), &failed.error);
+    if failed.is_refused { Seen::Denied(error) } else { Seen::Trouble(error) }
 }
 
 /// What a watcher's error says about the cluster.
@@ -398,7 +408,7 @@ mod tests {
         WatchedJob { metadata, active_deadline_seconds: None, status: Default::default() }
     }
 
-    async fn words(events: Vec<watcher::Result<Event<WatchedJob>>>) -> Vec<String> {
+    async fn words(events: Vec<Result<Event<WatchedJob>, WatchFailure>>) -> Vec<String> {
         let server = "https://127.0.0.1:6443";
         notices(futures::stream::iter(events), 0, seen_job, move |e| trouble(server, "jobs.batch", "ns", &e))
             .map(|notice| match notice {
@@ -419,7 +429,7 @@ mod tests {
             Ok(Event::InitApply(job("a"))),
             Ok(Event::InitDone),
             Ok(Event::Apply(job("b"))),
-            Err(watcher::Error::NoResourceVersion),
+            Err(WatchFailure { error: watcher::Error::NoResourceVersion, is_refused: false }),
             Ok(Event::Init),
             Ok(Event::InitApply(job("b"))),
             Ok(Event::InitDone),
@@ -435,7 +445,7 @@ mod tests {
             Ok(Event::InitApply(job("a"))),
             Ok(Event::InitDone),
             Ok(Event::Init),
-            Err(watcher::Error::NoResourceVersion),
+            Err(WatchFailure { error: watcher::Error::NoResourceVersion, is_refused: false }),
             Ok(Event::Init),
             Ok(Event::InitApply(job("a"))),
             Ok(Event::InitDone),
@@ -447,7 +457,7 @@ mod tests {
     async fn a_refused_list_names_verb_resource_and_namespace() {
         let status = kube::core::Status::failure("User \"u\" cannot list", "Forbidden").with_code(403);
         let error = watcher::Error::InitialListFailed(kube::Error::Api(status.boxed()));
-        let words = words(vec![Err(error)]).await;
+        let words = words(vec![Err(WatchFailure { error, is_refused: true })]).await;
         assert!(
             words[0].starts_with("not allowed to list jobs.batch in namespace \"ns\": User"),
             "{words:?}"

@@ -1,7 +1,8 @@
 //! Jobs and pods as far as we watch them.
 //!
 //! Thin on purpose: a Job of 20 images is 12 KB of JSON, and a run may hold 5,000 of them in
-//! flight. What is not declared here is dropped while decoding.
+//! flight. What is not declared here is dropped while decoding. What is declared and does not fit is set
+//! aside ([`crate::decode`]): others write these objects too.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,23 +12,22 @@ use k8s_openapi::api::core::v1::PodStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
 use kube::core::{ClusterResourceScope, NamespaceResourceScope};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::node_watch::WatchedNode;
+use crate::decode::{Omit, Read, Tolerant, saturating, tolerantly};
 
 /// The label by which the Job controller ties a pod to its Job, since Kubernetes 1.27.
 const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(from = "WireJob")]
+#[derive(Clone, Debug)]
 pub struct WatchedJob {
     pub metadata: ObjectMeta,
     pub active_deadline_seconds: Option<u32>,
     pub status: JobStatus,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(from = "WirePod")]
+#[derive(Clone, Debug)]
 pub struct WatchedPod {
     pub metadata: ObjectMeta,
     pub node_name: Option<String>,
@@ -35,8 +35,7 @@ pub struct WatchedPod {
 }
 
 /// An event that tells of a pull, of a pod's trouble, or of a pod that could not be made.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(from = "WireEvent")]
+#[derive(Clone, Debug)]
 pub struct WatchedEvent {
     pub metadata: ObjectMeta,
     /// Whom it is about.
@@ -53,8 +52,8 @@ impl WatchedPod {
     }
 }
 
-#[derive(Deserialize)]
-struct WireJob {
+#[derive(Debug, Default, Deserialize)]
+pub struct WireJob {
     #[serde(default)]
     metadata: WireMeta,
     #[serde(default)]
@@ -63,16 +62,17 @@ struct WireJob {
     status: Option<JobStatus>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireJobSpec {
-    #[serde(default)]
+    /// The API server takes 64 bits.
+    #[serde(default, deserialize_with = "saturating")]
     active_deadline_seconds: Option<u32>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct WireEvent {
+pub struct WireEvent {
     #[serde(default)]
     metadata: WireMeta,
     #[serde(default)]
@@ -83,15 +83,15 @@ struct WireEvent {
     message: String,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct WireReference {
     name: String,
     uid: String,
 }
 
-#[derive(Deserialize)]
-struct WirePod {
+#[derive(Debug, Default, Deserialize)]
+pub struct WirePod {
     #[serde(default)]
     metadata: WireMeta,
     #[serde(default)]
@@ -100,7 +100,7 @@ struct WirePod {
     status: Option<PodStatus>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WirePodSpec {
     #[serde(default)]
@@ -108,7 +108,7 @@ struct WirePodSpec {
 }
 
 /// `managedFields` above all is left out: see `plan::node`.
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct WireMeta {
     name: Option<String>,
@@ -165,6 +165,66 @@ impl From<WireEvent> for WatchedEvent {
     }
 }
 
+/// Written by everybody who writes a field, and larger than all that we look at.
+const META: Omit = Omit::In(&[("managedFields", Omit::All), ("ownerReferences", Omit::All)]);
+
+impl Read for WatchedJob {
+    type Wire = WireJob;
+    const OMIT: Omit = Omit::In(&[
+        ("metadata", META),
+        (
+            "spec",
+            Omit::In(&[("template", Omit::All), ("podFailurePolicy", Omit::All), ("selector", Omit::All)]),
+        ),
+    ]);
+}
+
+impl Read for WatchedPod {
+    type Wire = WirePod;
+    const OMIT: Omit = Omit::In(&[
+        ("metadata", META),
+        (
+            "spec",
+            Omit::In(&[
+                ("containers", Omit::All),
+                ("initContainers", Omit::All),
+                ("volumes", Omit::All),
+                ("affinity", Omit::All),
+                ("tolerations", Omit::All),
+            ]),
+        ),
+    ]);
+}
+
+impl Read for WatchedEvent {
+    type Wire = WireEvent;
+    const OMIT: Omit = Omit::In(&[("metadata", META)]);
+}
+
+impl<K: Resource> Resource for Tolerant<K> {
+    type DynamicType = K::DynamicType;
+    type Scope = K::Scope;
+
+    fn kind(dynamic: &Self::DynamicType) -> Cow<'_, str> {
+        K::kind(dynamic)
+    }
+    fn group(dynamic: &Self::DynamicType) -> Cow<'_, str> {
+        K::group(dynamic)
+    }
+    fn version(dynamic: &Self::DynamicType) -> Cow<'_, str> {
+        K::version(dynamic)
+    }
+    fn plural(dynamic: &Self::DynamicType) -> Cow<'_, str> {
+        K::plural(dynamic)
+    }
+    fn meta(&self) -> &ObjectMeta {
+        self.object.meta()
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        self.object.meta_mut()
+    }
+}
+
 /// Lets `kube` list and watch `$ty` as the resource `$plural`.
 macro_rules! watched_resource {
     ($ty:ty, $scope:ty, $kind:literal, $group:literal, $plural:literal) => {
@@ -191,6 +251,12 @@ macro_rules! watched_resource {
                 &mut self.metadata
             }
         }
+
+        impl<'de> Deserialize<'de> for $ty {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$ty, D::Error> {
+                tolerantly(deserializer)
+            }
+        }
     };
 }
 
@@ -198,3 +264,6 @@ watched_resource!(WatchedJob, NamespaceResourceScope, "Job", "batch", "jobs");
 watched_resource!(WatchedPod, NamespaceResourceScope, "Pod", "", "pods");
 watched_resource!(WatchedEvent, NamespaceResourceScope, "Event", "", "events");
 watched_resource!(WatchedNode, ClusterResourceScope, "Node", "", "nodes");
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use super::{
     CommandError, SUCCESS, WORK_TO_DO, connect_options, load_config, renderer, run_id, some_of, write_stdout,
 };
 use crate::cli::{GlobalArgs, Output, PlanArgs, Selection};
-use crate::cluster::{self, ApplyError, Cluster, ClusterError, Mode};
+use crate::cluster::{self, ApplyError, Cluster, ClusterError, Mode, Permission};
 use crate::config::load::{self, Loaded};
 use crate::plan::node::{distinct, nodes_from_text};
 use crate::plan::{JobIndex, Node, Plan, RunId, RunIdentity};
@@ -69,6 +69,20 @@ pub async fn check_namespaces(
 pub async fn completed_earlier(cluster: &Cluster, plan: &Plan) -> Result<HashSet<JobIndex>, CommandError> {
     let mut completed = Vec::new();
     for namespace in plan.namespaces() {
+        // Asked first: a refusal is not believed before it has been repeated for a while.
+        let list = Permission {
+            verb: "list",
+            group: "batch",
+            resource: "jobs",
+            name: None,
+            namespace: Some(&namespace),
+        };
+        if !cluster.may(&list).await? {
+            tracing::info!(
+                "which images earlier runs have pulled is not known: you may not list jobs.batch in namespace {namespace:?}"
+            );
+            continue;
+        }
         match cluster.list_completed(&namespace, &plan.identity.instance).await {
             Ok(jobs) => completed.extend(jobs),
             Err(error @ ClusterError::Forbidden { .. }) => {

@@ -5,6 +5,7 @@
 )]
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use super::{
     write_aside, write_stdout,
 };
 use crate::cli::{DryRun, GlobalArgs, Output, RunArgs};
-use crate::cluster::{ApplyError, Cluster, ClusterError, JobKey, Mode, RunEnd, RunInputs, Watches};
+use crate::cluster::{ApplyError, Cluster, ClusterError, JobKey, Mode, RunEnd, RunInputs, Wanted, Watches};
 use crate::config::load::Loaded;
 use crate::plan::{JobIndex, Plan, PlannedJob, RunId, TemplateChoice};
 use crate::progress::Progress;
@@ -163,7 +164,11 @@ async fn prepare(
         let plan = plan_over(loaded, &args.selection, nodes, run_id, cluster.default_namespace.clone())?;
         check_templates(renderer, &plan)?;
         let watches = match args.dry_run {
-            None => Some(cluster.watch(&plan.namespaces(), &loaded.config.instance).await?),
+            None => {
+                let own = plan.jobs().map(|job| (job.namespace.clone(), job.name.clone()));
+                let wanted = Wanted::Jobs(own.collect::<HashSet<JobKey>>());
+                Some(cluster.watch(&plan.namespaces(), &loaded.config.instance, wanted).await?)
+            }
             Some(_) => None,
         };
         Ok(Ready { cluster, plan, watches })
@@ -244,14 +249,25 @@ async fn dry_run(cluster: &Cluster, plan: &Plan, renderer: &Renderer) -> Result<
         .buffer_unordered(CALLS_IN_FLIGHT);
     let answers: Vec<(JobIndex, Result<(), ApplyError>)> = asked.collect().await;
     let mut refusals: Vec<Refusal> = Vec::new();
+    // What befalls all Jobs befalls the cluster; a namespace is its groups' affair.
+    let mut error = None;
+    let mut others = false;
     for (index, answer) in answers {
         match answer {
-            Ok(()) => {}
+            Ok(()) => others = true,
             Err(ApplyError::Refused(failure) | ApplyError::Unanswered(failure)) => {
-                refusals.push((index, failure))
+                others = true;
+                refusals.push((index, failure));
             }
-            Err(ApplyError::Cluster(error)) => return Err(error.into()),
+            Err(ApplyError::Cluster(found)) if found.namespace().is_none() => return Err(found.into()),
+            Err(ApplyError::Cluster(found)) => {
+                refusals.push((index, found.failure()));
+                error = Some(found);
+            }
         }
+    }
+    if let Some(error) = error.filter(|_| !others) {
+        return Err(error.into());
     }
     Ok(PlanReport::new(plan, refusals, &completed_earlier(cluster, plan).await?))
 }

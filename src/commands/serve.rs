@@ -27,13 +27,12 @@ use crate::words::counted;
 use lead::{Ended, Lead};
 
 mod gate;
+mod given_up;
 mod lead;
 mod nodes;
 mod reload;
 mod runs;
 
-/// How long a create that is refused is tried again.
-const FORGIVENESS: Duration = Duration::from_secs(20);
 const TRY_AGAIN: Duration = Duration::from_secs(30);
 /// How long the connections of scrapers and probes may take to end with the process.
 const LAST_SCRAPE: Duration = Duration::from_secs(1);
@@ -68,12 +67,11 @@ pub async fn serve(global: &GlobalArgs, args: &ServeArgs) -> Result<u8, CommandE
     let listener = listen(args.listen).await?;
     let config_watch = ConfigWatch::new(sources(global), &loaded);
     let options = connect_options(global, &loaded);
-    let mut cluster = tokio::select! {
+    let cluster = tokio::select! {
         cluster = Cluster::connect(&options) => cluster?,
         () = signals.stop.cancelled() => return Ok(super::SUCCESS),
     };
 
-    cluster.forgive(FORGIVENESS);
     let instance = loaded.config.instance.clone();
     let pod = load::own_pod(&load::environment());
     let pod = pod.map(|(name, namespace, uid)| OwnPod { name, namespace, uid });

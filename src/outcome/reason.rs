@@ -42,13 +42,15 @@ pub enum Reason {
     Replaced,
     /// A queue held the Job (`spec.suspend`) until the run's deadline.
     Suspended,
+    /// The group's namespace does not exist.
+    NamespaceMissing,
     Forbidden,
     ApiError,
 }
 
 impl Reason {
     /// Every reason.
-    const ALL: [Reason; 31] = [
+    const ALL: [Reason; 32] = [
         Reason::ImageNotFound,
         Reason::Unauthorized,
         Reason::PullSecretMissing,
@@ -78,6 +80,7 @@ impl Reason {
         Reason::NameTaken,
         Reason::Replaced,
         Reason::Suspended,
+        Reason::NamespaceMissing,
         Reason::Forbidden,
         Reason::ApiError,
     ];
@@ -119,6 +122,7 @@ impl Reason {
             Reason::NameTaken => "name-taken",
             Reason::Replaced => "replaced",
             Reason::Suspended => "suspended",
+            Reason::NamespaceMissing => "namespace-missing",
             Reason::Forbidden => "forbidden",
             Reason::ApiError => "api-error",
         }

@@ -157,6 +157,14 @@ impl Agenda {
         turns
     }
 
+    /// The group's current run was given up, and is tried again.
+    pub fn again(&mut self, group: &str) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == group) {
+            let current = entry.current_run();
+            entry.wish.get_or_insert((current, Cause::Continued));
+        }
+    }
+
     /// When something is due next, by the schedules alone.
     pub fn next(&self) -> Option<Timestamp> {
         self.entries.iter().filter_map(|entry| entry.next).min()

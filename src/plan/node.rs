@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
 use crate::config::{RemovedTaint, TaintEffect};
 
 mod distinct;
@@ -12,10 +10,10 @@ mod wire;
 
 pub use distinct::distinct;
 pub use list::{NodeFileError, nodes_from_text};
+pub use wire::{OMIT, WireNode};
 
 /// A node as listed, without what planning does not look at.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(from = "wire::WireNode")]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Node {
     pub name: String,
     /// Empty in a hand-written `--nodes` file.
@@ -37,8 +35,7 @@ pub struct Node {
 }
 
 /// A node with what a watch needs to go on from it.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(from = "wire::WireNode")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ListedNode {
     pub node: Node,
     pub resource_version: String,

@@ -73,7 +73,6 @@ pub async fn serving(answers: usize, mut codes: Vec<u16>) -> (Arc<Server>, Clust
         server: url,
         version: "v1.37.2".into(),
         traffic: Traffic::default(),
-        forgiveness: std::time::Duration::ZERO,
         job_events: Default::default(),
     };
     (server, cluster)

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use tower::Service;
 
 use super::{CALL_LIMIT, GOOD_FOR};
+use crate::decode::Tolerant;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -79,15 +80,21 @@ async fn send(client: &Client, known: &Known, request: Request<Body>) -> Result<
     // Before it is sent: whenever it is carried out, it is not earlier than this.
     let begun = Instant::now();
     let response = client.send(Request::from_parts(parts, body.into())).await?;
-    let (parts, body) = response.into_parts();
-    let body = body.collect().await?.to_bytes();
+    let (mut parts, body) = response.into_parts();
+    let mut body = body.collect().await?.to_bytes().to_vec();
     if parts.status.is_success() {
-        known.learn(&serde_json::from_slice(&body)?, renews.then_some(begun));
+        let Tolerant::<Lease> { object, faults } = serde_json::from_slice(&body)?;
+        known.learn(&object, renews.then_some(begun));
+        if !faults.is_empty() {
+            // The lease manager would give up on what it cannot read.
+            body = serde_json::to_vec(&object)?;
+            parts.headers.remove(http::header::CONTENT_LENGTH);
+        }
     } else if changes && matches!(parts.status, StatusCode::CONFLICT | StatusCode::NOT_FOUND) {
         // Whatever we knew of it is not so any longer.
         known.lose();
     }
-    Ok(Response::from_parts(parts, body.to_vec().into()))
+    Ok(Response::from_parts(parts, body.into()))
 }
 
 impl Known {

@@ -14,6 +14,7 @@ use super::super::apply::FIELD_MANAGER;
 use super::super::error::{Access, api_status};
 use super::super::{Cluster, ClusterError};
 use super::{CALL_LIMIT, LEASE_DURATION, LOOK_EVERY, RELEASE_LIMIT};
+use crate::decode::{Omit, Read, Tolerant};
 use crate::render::label;
 
 /// Holds a Lease that was deleted under its holder, until that one has given up.
@@ -22,7 +23,7 @@ const RESOURCE: &str = "leases.coordination.k8s.io";
 
 pub struct LeaseAccess {
     cluster: Cluster,
-    leases: Api<Lease>,
+    leases: Api<Tolerant<Lease>>,
     pub namespace: String,
     /// An instance is a label of at most 63 characters, so this needs no cutting.
     pub name: String,
@@ -130,7 +131,8 @@ impl LeaseAccess {
 
     async fn get(&self) -> Result<Option<Lease>, ClusterError> {
         let found = timeout(CALL_LIMIT, self.leases.get_opt(&self.name)).await;
-        found.map_err(|_| self.no_answer())?.map_err(|error| self.error("get", &error))
+        let found = found.map_err(|_| self.no_answer())?.map_err(|error| self.error("get", &error))?;
+        Ok(found.map(|Tolerant { object, .. }| object))
     }
 
     /// Whether it is free now: not where it has changed since it was looked at.
@@ -159,7 +161,8 @@ impl LeaseAccess {
             },
             spec: Some(spec),
         };
-        match self.leases.create(&PostParams::default(), &lease).await {
+        let leases = Api::<Lease>::namespaced(self.client(), &self.namespace);
+        match leases.create(&PostParams::default(), &lease).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
             Err(error) => Err(error),
@@ -175,6 +178,11 @@ impl LeaseAccess {
         let cause = format!("no answer within {} s", CALL_LIMIT.as_secs());
         ClusterError::Unreachable { server: self.cluster.server.clone(), cause }
     }
+}
+
+impl Read for Lease {
+    type Wire = Lease;
+    const OMIT: Omit = Omit::Nothing;
 }
 
 /// "" is nobody too.

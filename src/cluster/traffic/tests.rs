@@ -1,6 +1,7 @@
 use std::convert::Infallible;
 
 use super::*;
+use kube::runtime::watcher;
 
 #[test]
 fn a_request_is_told_by_its_verb_and_resource() {

@@ -25,12 +25,14 @@ impl Runner<'_> {
     }
 
     pub(super) fn on_looked(&mut self, index: JobIndex, looked: Result<Option<Failure>, ClusterError>) {
-        let Some(flight) = self.flights.get_mut(&index) else { return };
-        match looked {
-            Ok(failure) => flight.evidence.observe_node(failure),
-            Err(error) => self.warn_once(format!("cannot look after a node: {error}")),
+        // Also where the Job was judged without this answer: a refusal is believed late.
+        if let Err(error) = &looked {
+            self.warn_once(format!("cannot look after a node: {error}"));
         }
         let Some(flight) = self.flights.get_mut(&index) else { return };
+        if let Ok(failure) = looked {
+            flight.evidence.observe_node(failure);
+        }
         match (&flight.look, &flight.over) {
             (Look::Last, Some((ending, _))) => {
                 let ending = ending.clone();

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::watch::JobKey;
 use super::super::{Cluster, ClusterError, Watches};
 use super::batch::{Batch, Render};
+use super::lost::Lost;
 use super::{LAST_ANSWERS, Runner, RunnerInputs, Step, Trouble};
 use crate::outcome::JobResult;
 use crate::plan::Plan;
@@ -39,7 +40,7 @@ pub struct RunEnd {
     pub created: usize,
     /// Jobs of ours that are over.
     pub finished: Vec<JobKey>,
-    /// Why the run could not go on.
+    /// Why the run could not go on; of a group that could not, beside others that did, its results tell.
     pub error: Option<ClusterError>,
 }
 
@@ -53,7 +54,16 @@ impl Cluster {
             runner.add(Batch::new(planned, render.clone(), None));
         }
         runner.take_in(watches.take_listed());
-        let end = runner.follow(&mut watches, deadline).await;
+        let mut lost = Lost::default();
+        let denied = watches.denied().values();
+        let denied = denied.map(|error| Trouble { batch: None, error: error.clone() });
+        let mut denied = denied.filter_map(|trouble| lost.add(&mut runner, trouble));
+        let fatal = denied.next();
+        drop(denied);
+        let end = match fatal {
+            Some(error) => End::Fatal(error),
+            None => runner.follow(&mut watches, deadline, &mut lost).await,
+        };
         if let End::Deadline = end {
             runner.end_live_jobs();
         }
@@ -80,7 +90,9 @@ impl Cluster {
     async fn answers_at(&self, end: &End) -> bool {
         match end {
             End::Deadline => {
-                matches!(timeout(LAST_ANSWERS, self.client.apiserver_version()).await, Ok(Ok(_)))
+                let answer = timeout(LAST_ANSWERS, self.client.apiserver_version()).await;
+                // One that refuses is there.
+                matches!(answer, Ok(Ok(_) | Err(kube::Error::Api(_))))
             }
             End::Done | End::Stopped | End::Fatal(_) => true,
         }
@@ -98,7 +110,7 @@ pub enum End {
 
 impl Runner<'_> {
     /// The loop of one pass.
-    pub(super) async fn follow(&mut self, watches: &mut Watches, deadline: Instant) -> End {
+    async fn follow(&mut self, watches: &mut Watches, deadline: Instant, lost: &mut Lost) -> End {
         let stop = self.inputs.stop.clone();
         loop {
             self.start_what_may_start();
@@ -107,13 +119,13 @@ impl Runner<'_> {
             if self.is_idle() {
                 return End::Done;
             }
-            let fatal = tokio::select! {
+            let trouble = tokio::select! {
                 biased;
                 () = stop.cancelled() => return End::Stopped,
                 () = sleep_until(deadline) => return End::Deadline,
-                fatal = self.turn(watches) => fatal,
+                trouble = self.turn(watches) => trouble,
             };
-            if let Some(Trouble { error, .. }) = fatal {
+            if let Some(error) = trouble.and_then(|trouble| lost.add(self, trouble)) {
                 return End::Fatal(error);
             }
         }

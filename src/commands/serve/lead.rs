@@ -12,12 +12,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::gate::Gate;
+use super::given_up::GivenUp;
 use super::reload::Opened;
 use super::runs::UnderWay;
 use super::{Active, Station};
-use crate::cluster::{Cluster, ClusterError, NodeWatch, Runner, RunnerInputs, Step, Trouble, Watches};
+use crate::cluster::{
+    Cluster, ClusterError, NodeWatch, Runner, RunnerInputs, Step, Trouble, Wanted, Watches,
+};
 use crate::config::Group;
-use crate::outcome::{Failure, Reason, Verdict};
+use crate::outcome::Verdict;
 use crate::plan::{Agenda, Arrivals, KnownNode};
 use crate::words::counted;
 
@@ -63,6 +66,9 @@ pub struct Lead<'a> {
     pub shut: Option<Active>,
     /// Why, as it was said.
     pub shut_text: Option<String>,
+    /// Namespaces that may not be watched are tried again.
+    pub reopening: Option<BoxFuture<'a, Result<Watches, ClusterError>>>,
+    pub given_up: GivenUp,
     /// The nodes' watch is down, and this was said.
     nodes_troubled: bool,
     /// What no Job can get over, as it was said.
@@ -82,12 +88,14 @@ impl<'a> Lead<'a> {
         let cluster = station.cluster;
         let config = &active.loaded.config;
         let namespaces = super::reload::namespaces(config, &cluster.default_namespace);
-        let (watches, node_watch) =
-            tokio::join!(cluster.watch(&namespaces, &config.instance), cluster.watch_nodes());
+        let (watches, node_watch) = tokio::join!(
+            cluster.watch(&namespaces, &config.instance, Wanted::LastRuns),
+            cluster.watch_nodes()
+        );
         let (mut watches, node_watch) = (watches?, node_watch?);
         let now = clock();
         let listed = watches.take_listed();
-        let agenda = Agenda::new(config, now, &Watches::traces(&listed));
+        let agenda = Agenda::new(config, now, &watches.take_traces());
         let served: Rc<RefCell<Vec<Served>>> = Rc::default();
         let inputs = RunnerInputs {
             concurrency: config.concurrency.get(),
@@ -110,6 +118,8 @@ impl<'a> Lead<'a> {
             opening: None,
             shut: None,
             shut_text: None,
+            reopening: None,
+            given_up: GivenUp::default(),
             nodes_troubled: false,
             refused: None,
             now: clock,
@@ -124,6 +134,9 @@ impl<'a> Lead<'a> {
             cluster.server,
             cluster.version,
         );
+        for (namespace, error) in lead.watches.denied() {
+            tracing::error!("no Jobs in namespace {namespace:?}, will try again: {error}");
+        }
         let late = lead.meet(nodes);
         // Before what is there is taken in: then Jobs of these runs are known as theirs.
         lead.begin_what_is_due(station);
@@ -156,6 +169,7 @@ impl<'a> Lead<'a> {
                 Some(done) = self.gate.next() => self.on_gate(done),
                 changed = station.config_watch.changed() => self.on_config(changed, station),
                 Some(opened) = OptionFuture::from(self.opening.as_mut()) => self.on_opened(opened, station),
+                Some(opened) = OptionFuture::from(self.reopening.as_mut()) => self.on_reopened(opened),
                 _ = station.hangup.recv() => station.config_watch.look_now(),
                 _ = second_tries.tick() => self.try_again(station),
                 () = sleep(wait) => {}
@@ -195,6 +209,10 @@ impl<'a> Lead<'a> {
     fn try_again(&mut self, station: &mut Station<'_>) {
         self.try_gates_again();
         self.try_nodes_again(station);
+        self.try_denied_again();
+        for group in self.given_up.due(Instant::now()) {
+            self.agenda.again(&group);
+        }
         if let Some(candidate) = self.shut.take() {
             self.consider(candidate, station);
         }
@@ -208,22 +226,20 @@ impl<'a> Lead<'a> {
 
     /// An error that a batch cannot get over ends that batch; the process goes on.
     fn on_trouble(&mut self, trouble: Option<Trouble>) {
-        let Some(Trouble { batch, error }) = trouble else { return };
-        match batch {
-            Some(number) => {
-                tracing::error!("no more Jobs of this run: {error}");
-                self.runner.give_up(number, &Failure::new(reason(&error), error.to_string()));
-            }
-            None => {
-                let text = error.to_string();
-                // A watch that is refused is refused again at each of its tries.
-                let known =
-                    self.refused.as_ref().is_some_and(|(said, at)| *said == text && at.elapsed() < SAY_AGAIN);
-                if !known {
-                    tracing::error!("{text}");
-                    self.refused = Some((text, Instant::now()));
-                }
-            }
+        let Some(trouble) = trouble else { return };
+        let given_up = self.runner.give_up_batches_of(&trouble);
+        for run in given_up.iter().filter_map(|number| self.under_way.get(number)) {
+            self.given_up.add(&run.group, Instant::now());
+        }
+        let text = match given_up[..] {
+            [] => trouble.error.to_string(),
+            _ => format!("no more Jobs of this run: {}", trouble.error),
+        };
+        // A watch that is refused is refused again at each of its tries.
+        let known = self.refused.as_ref().is_some_and(|(said, at)| *said == text && at.elapsed() < SAY_AGAIN);
+        if !known {
+            tracing::error!("{text}");
+            self.refused = Some((text, Instant::now()));
         }
     }
 
@@ -254,13 +270,6 @@ impl<'a> Lead<'a> {
 /// The clock of this process; tests of what depends on it bring their own to `plan`.
 fn clock() -> Timestamp {
     Timestamp::now()
-}
-
-fn reason(error: &ClusterError) -> Reason {
-    match error {
-        ClusterError::Forbidden { .. } | ClusterError::Unauthorized { .. } => Reason::Forbidden,
-        _ => Reason::ApiError,
-    }
 }
 
 /// Keeps what a gate may have to be opened for.

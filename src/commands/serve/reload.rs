@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::super::{CommandError, renderer, told_in_full};
 use super::lead::Lead;
 use super::{Active, Station};
 use crate::cli::GlobalArgs;
-use crate::cluster::{ClusterError, Watches};
+use crate::cluster::{ClusterError, Wanted, Watches};
 use crate::config::Config;
 use crate::config::load::{LoadError, Loaded};
 use crate::telemetry::use_color;
@@ -61,15 +63,24 @@ impl<'a> Lead<'a> {
     /// Puts a config in force once its namespaces are watched.
     pub fn consider(&mut self, candidate: Active, station: &mut Station<'_>) {
         let mut namespaces = namespaces(&candidate.loaded.config, &self.cluster.default_namespace);
-        namespaces.retain(|namespace| !self.watches.is_watching(namespace));
+        // One that was denied before is no news, and tried again by itself.
+        let known = |namespace: &String| {
+            self.watches.is_watching(namespace) || self.watches.denied().contains_key(namespace)
+        };
+        namespaces.retain(|namespace| !known(namespace));
         if namespaces.is_empty() {
             return self.put_in_force(candidate, station);
         }
         let cluster = self.cluster;
         self.opening = Some(Box::pin(async move {
             let instance = candidate.loaded.config.instance.clone();
-            let watches = cluster.watch(&namespaces, &instance).await;
-            (candidate, watches)
+            let watches = cluster.watch(&namespaces, &instance, Wanted::LastRuns).await;
+            // Half a config is never in force.
+            let denied = |watches: Watches| match watches.denied().values().next() {
+                Some(error) => Err(error.clone()),
+                None => Ok(watches),
+            };
+            (candidate, watches.and_then(denied))
         }));
     }
 
@@ -90,6 +101,39 @@ impl<'a> Lead<'a> {
                 self.shut = Some(candidate);
             }
         }
+    }
+
+    /// Namespaces that may not be watched: rights are given after the process has started, too.
+    pub fn try_denied_again(&mut self) {
+        if self.reopening.is_some() || self.watches.denied().is_empty() {
+            return;
+        }
+        let namespaces: Vec<String> = self.watches.denied().keys().cloned().collect();
+        let (cluster, instance) = (self.cluster, self.active.loaded.config.instance.clone());
+        self.reopening =
+            Some(Box::pin(async move { cluster.watch(&namespaces, &instance, Wanted::LastRuns).await }));
+    }
+
+    pub fn on_reopened(&mut self, watches: Result<Watches, ClusterError>) {
+        self.reopening = None;
+        // Why not was said when it was denied.
+        let Ok(watches) = watches else { return };
+        let before: Vec<String> = self.watches.denied().keys().cloned().collect();
+        self.watches.join(watches);
+        for namespace in before.iter().filter(|namespace| self.watches.is_watching(namespace)) {
+            tracing::info!("Jobs in namespace {namespace:?} are watched now");
+        }
+        let listed = self.watches.take_listed();
+        self.runner.take_in_listed(listed);
+        let own = self.active.loaded.config.namespace.clone();
+        let own = own.unwrap_or_else(|| self.cluster.default_namespace.clone());
+        for group in &self.groups {
+            let namespace = group.namespace.as_deref().unwrap_or(&own);
+            if before.iter().any(|denied| denied == namespace) && self.watches.is_watching(namespace) {
+                self.given_up.hurry(&group.name, Instant::now());
+            }
+        }
+        self.watch_only_what_is_needed();
     }
 
     fn put_in_force(&mut self, active: Active, station: &mut Station<'_>) {
@@ -134,7 +178,7 @@ impl<'a> Lead<'a> {
 
     /// Namespaces that are no longer named are followed until nothing of ours is under way there.
     pub fn watch_only_what_is_needed(&mut self) {
-        if self.under_way.is_empty() && self.opening.is_none() {
+        if self.under_way.is_empty() && self.opening.is_none() && self.reopening.is_none() {
             let needed = namespaces(&self.active.loaded.config, &self.cluster.default_namespace);
             self.watches.keep_only(&needed);
         }

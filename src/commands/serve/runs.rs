@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::super::templates::manifest;
 use super::Station;
 use super::lead::Lead;
-use crate::cluster::{Announcement, Batch, FinishedBatch, Render};
+use crate::cluster::{Announcement, Batch, FinishedBatch, Render, Trouble};
 use crate::config::Group;
 use crate::outcome::Verdict;
 use crate::plan::{Cause, Due, JobEnd, Plan, PlannedGroup, RunId, RunIdentity, plan_one};
@@ -86,8 +86,14 @@ impl Lead<'_> {
         let deadline = self.deadline(longest_seconds);
         let renderer = self.active.renderer.clone();
         let render: Render<'_> = Arc::new(move |job| manifest(&renderer, job));
+        let namespace = planned.jobs.first().map(|job| job.namespace.clone());
         let number = self.runner.add(Batch::new(planned, render, Some(deadline)));
         self.under_way.insert(number, run);
+        // Nobody would hear of its Jobs.
+        if let Some(error) = namespace.and_then(|namespace| self.watches.denied().get(&namespace)) {
+            self.runner.give_up_batches_of(&Trouble { batch: Some(number), error: error.clone() });
+            self.given_up.add(&group.name, Instant::now());
+        }
     }
 
     pub fn identity(&self, run_id: RunId) -> Arc<RunIdentity> {
@@ -123,6 +129,9 @@ impl Lead<'_> {
         match is_run {
             true => station.metrics.run_finished(&group, &report),
             false => station.metrics.nodes_finished(&group, &report),
+        }
+        if report.exit_code == 0 {
+            self.given_up.forget(&group);
         }
         match report.exit_code {
             // Nodes come and go all day: of those that are fine the metrics tell.

@@ -33,7 +33,7 @@ pub fn nodes_from_text(text: &str) -> Result<Vec<Node>, NodeFileError> {
     let text = text.trim_start_matches('\u{feff}');
     let Document { kind, items } = read(text)?;
     let nodes: Vec<Node> = match kind.as_str() {
-        "Node" => vec![read(text)?],
+        "Node" => vec![read::<WireNode>(text)?.into()],
         "List" | "NodeList" => {
             items.unwrap_or_default().into_iter().map(node).collect::<Result<_, NodeFileError>>()?
         }

@@ -7,12 +7,46 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::{ListedNode, Node, Taint};
 use crate::config::TaintEffect;
+use crate::decode::{Omit, Read, tolerantly};
 
-#[derive(Debug, Deserialize)]
+/// What of a node is skipped while reading; some 90 % of it.
+pub const OMIT: Omit = Omit::In(&[
+    ("metadata", Omit::In(&[("managedFields", Omit::All), ("annotations", Omit::All)])),
+    (
+        "status",
+        Omit::In(&[
+            ("images", Omit::All),
+            ("volumesAttached", Omit::All),
+            ("volumesInUse", Omit::All),
+            ("capacity", Omit::All),
+            ("allocatable", Omit::All),
+            ("features", Omit::All),
+            ("runtimeHandlers", Omit::All),
+        ]),
+    ),
+]);
+
+impl Read for Node {
+    type Wire = WireNode;
+    const OMIT: Omit = OMIT;
+}
+
+impl Read for ListedNode {
+    type Wire = WireNode;
+    const OMIT: Omit = OMIT;
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Node, D::Error> {
+        tolerantly(deserializer)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WireNode {
     #[serde(default)]
@@ -24,7 +58,7 @@ pub struct WireNode {
     status: Status,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
     name: String,

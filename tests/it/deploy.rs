@@ -51,11 +51,11 @@ fn rights(files: &[&str], namespace: &str, without: Option<(&str, &str)>) -> Str
 }
 
 /// A namespace with the service account, and the CronJob's rights.
-fn identity(bed: &Bed, without: Option<(&str, &str)>) -> (String, tempfile::NamedTempFile) {
+pub fn identity(bed: &Bed, without: Option<(&str, &str)>) -> (String, tempfile::NamedTempFile) {
     identity_with(bed, &["deploy/rbac.yaml"], without)
 }
 
-fn identity_with(
+pub fn identity_with(
     bed: &Bed,
     files: &[&str],
     without: Option<(&str, &str)>,
@@ -119,7 +119,7 @@ fn the_job_of_a_failed_node_has_an_event_where_the_role_allows_it() {
 #[test]
 fn without_any_one_of_them_a_run_names_what_it_lacks() {
     let bed = shared();
-    for (verb, resource, told) in [
+    let missing = [
         ("list", "nodes", "list nodes"),
         ("create", "jobs", "create jobs.batch"),
         ("list", "jobs", "list jobs.batch"),
@@ -128,10 +128,25 @@ fn without_any_one_of_them_a_run_names_what_it_lacks() {
         ("watch", "pods", "watch pods"),
         ("list", "events", "list events"),
         ("watch", "events", "watch events"),
-    ] {
-        let (namespace, kubeconfig) = identity(bed, Some((verb, resource)));
-        // Slow, so that a missing watch is noticed while there is something to wait for.
-        let refused = run_as(&kubeconfig, &namespace, "quay.io/team/slow-9s:rights", "").expect_code(3);
+    ];
+    // At the same time: a refusal is believed once it has been repeated for half a minute.
+    let refused = std::thread::scope(|scope| {
+        let begun = missing.map(|(verb, resource, told)| {
+            scope.spawn(move || {
+                let (namespace, kubeconfig) = identity(bed, Some((verb, resource)));
+                // Slow, so that a missing watch is noticed while there is something to wait for.
+                (
+                    run_as(&kubeconfig, &namespace, "quay.io/team/slow-60s:rights", ""),
+                    namespace,
+                    resource,
+                    told,
+                )
+            })
+        });
+        begun.map(|run| run.join().unwrap())
+    });
+    for (refused, namespace, resource, told) in refused {
+        let refused = refused.expect_code(3);
         let place = if resource == "nodes" {
             "in the whole cluster".to_owned()
         } else {
@@ -139,7 +154,7 @@ fn without_any_one_of_them_a_run_names_what_it_lacks() {
         };
         assert!(
             refused.stderr.contains(&format!("not allowed to {told} {place}")),
-            "{verb}: {}",
+            "{told}: {}",
             refused.stderr
         );
     }
@@ -222,10 +237,12 @@ async fn an_election_needs_the_lease_manifest_and_each_verb_of_it() {
     let of_other = connect(kubeconfig.path()).await.stand_for_election(&namespace, "other", "pod").await;
     let error = of_other.unwrap_err().to_string();
     assert!(error.contains("not allowed to get leases.coordination.k8s.io"), "{error}");
-    for verb in ["get", "create", "patch"] {
+    let refused = ["get", "create", "patch"].map(|verb| async move {
         let (namespace, kubeconfig) = identity_with(bed, &files, Some((verb, "leases")));
         let refused = connect(kubeconfig.path()).await.stand_for_election(&namespace, "default", "pod").await;
-        let error = refused.unwrap_err().to_string();
+        (verb, namespace, refused.unwrap_err().to_string())
+    });
+    for (verb, namespace, error) in futures::future::join_all(refused).await {
         let told = format!("not allowed to {verb} leases.coordination.k8s.io in namespace {namespace:?}");
         assert!(error.contains(&told), "{error}");
     }

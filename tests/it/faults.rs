@@ -1,10 +1,12 @@
 //! What a run does while parts of the cluster die, hang or vanish. Each test has a control plane of
-//! its own, since it breaks it.
+//! its own, since it breaks it, and runs with the rights that `deploy/rbac.yaml` gives: an API server that
+//! has just started lets administrators in, and refuses everybody else for a while.
 
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::deploy::identity;
 use crate::support::bed::{Bed, Observer};
 use crate::support::ended;
 
@@ -21,10 +23,14 @@ fn nodes_of(report: &Value) -> &Vec<Value> {
 #[test]
 fn an_api_server_that_is_killed_for_five_seconds_costs_time_and_nothing_else() {
     let bed = Bed::start(&["--nodes", "50", "--on-component-end", "restart", "--restart-after", "5s"]);
-    let namespace = bed.namespace("killed");
+    let (namespace, kubeconfig) = identity(&bed, None);
     let mut observer = Observer::start(&bed, &namespace);
-    let running =
-        bed.start_run(&namespace, &one_group(&["quay.io/team/a:1"], "concurrency = 10"), &["--run-id", "r"]);
+    let running = bed.start_run_as(
+        kubeconfig.path(),
+        &namespace,
+        &one_group(&["quay.io/team/a:1"], "concurrency = 10"),
+        &["--run-id", "r"],
+    );
     for _ in 0..60 {
         observer.next_job();
     }
@@ -39,13 +45,33 @@ fn an_api_server_that_is_killed_for_five_seconds_costs_time_and_nothing_else() {
 }
 
 #[test]
+fn an_api_server_that_refuses_everybody_while_it_starts_costs_time_and_nothing_else() {
+    let bed = Bed::start(&["--nodes", "50", "--on-component-end", "restart", "--restart-after", "1s"]);
+    let (namespace, kubeconfig) = identity(&bed, None);
+    let mut observer = Observer::start(&bed, &namespace);
+    let config = one_group(&["quay.io/team/runs-3s:1"], "concurrency = 5");
+    let running = bed.start_run_as(kubeconfig.path(), &namespace, &config, &["--run-id", "r"]);
+    observer.wait_for(|job| job["status"]["active"] == 1);
+    for _ in 0..3 {
+        bed.signal("kube-apiserver", "KILL");
+        // It has the Jobs again, and goes on with them.
+        observer = Observer::start_when_up(&bed, &namespace);
+        observer.wait_for(|job| job["status"]["active"] == 1);
+    }
+    drop(observer);
+    let ended = running.end().expect_code(0);
+    assert_eq!(ended.json()["groups"][0]["counts"]["succeeded"], NODES);
+    assert_eq!(bed.jobs(&namespace).len(), NODES, "nothing doubled");
+}
+
+#[test]
 fn an_api_server_that_hangs_does_not_keep_a_run_beyond_its_deadline() {
     let bed = Bed::start(&["--nodes", "10"]);
-    let namespace = bed.namespace("hung");
+    let (namespace, kubeconfig) = identity(&bed, None);
     let begun = Instant::now();
     let config = one_group(&["quay.io/team/runs-3s:1"], "concurrency = 2\nrun_deadline = \"8s\"");
     let mut observer = Observer::start(&bed, &namespace);
-    let running = bed.start_run(&namespace, &config, &[]);
+    let running = bed.start_run_as(kubeconfig.path(), &namespace, &config, &[]);
     observer.wait_for(|job| job["status"]["active"] == 1);
     bed.signal("kube-apiserver", "STOP");
     let ended = running.end();
@@ -61,10 +87,10 @@ fn an_api_server_that_hangs_does_not_keep_a_run_beyond_its_deadline() {
 #[test]
 fn a_node_that_stops_answering_in_a_pull_is_the_reason_and_not_the_deadline() {
     let bed = Bed::start(&["--nodes", "2"]);
-    let namespace = bed.namespace("dead");
+    let (namespace, kubeconfig) = identity(&bed, None);
     let config = one_group(&["quay.io/team/slow-100s:1"], "[defaults]\ndeadline = \"12s\"");
     let mut observer = Observer::start(&bed, &namespace);
-    let running = bed.start_run(&namespace, &config, &["--node", "node-001"]);
+    let running = bed.start_run_as(kubeconfig.path(), &namespace, &config, &["--node", "node-001"]);
     observer.wait_for(|job| job["status"]["active"] == 1);
     // Its kubelet is dead: the pod of the Job that runs into its deadline goes on terminating.
     ended(&mut bed.kubectl(&["annotate", "node", "node-001", "quayctl.test/down=true"])).expect_code(0);
@@ -83,10 +109,10 @@ fn a_node_that_stops_answering_in_a_pull_is_the_reason_and_not_the_deadline() {
 #[test]
 fn nodes_that_are_deleted_in_a_run_are_named_and_the_others_are_done() {
     let bed = Bed::start(&["--nodes", "50"]);
-    let namespace = bed.namespace("gone");
+    let (namespace, kubeconfig) = identity(&bed, None);
     let config = one_group(&["quay.io/team/slow-15s:1"], "concurrency = 50\n[defaults]\ndeadline = \"4m\"");
     let mut observer = Observer::start(&bed, &namespace);
-    let running = bed.start_run(&namespace, &config, &[]);
+    let running = bed.start_run_as(kubeconfig.path(), &namespace, &config, &[]);
     let mut active = std::collections::BTreeSet::new();
     while active.len() < NODES {
         let job = observer.wait_for(|job| job["status"]["active"] == 1);

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::support::bed::{NODES, Observer, is_over, shared};
+use crate::support::ended;
 
 fn group(name: &str, more: &str) -> String {
     format!("[[groups]]\nname = \"{name}\"\nimages = [\"quay.io/team/{name}:1\"]\n{more}\n")
@@ -120,5 +121,82 @@ fn a_pull_gives_seconds_and_bytes_once_and_is_present_afterwards() {
     }
     for image in images(&bed.namespace("present")) {
         assert_eq!((&image["state"], &image["seconds"]), (&Value::from("present"), &Value::Null), "{image}");
+    }
+}
+
+#[test]
+fn a_namespace_that_is_missing_fails_its_group_and_no_other() {
+    let bed = shared();
+    let namespace = bed.namespace("beside");
+    let missing = group("missing", "node_selector = \"gpu\"\nnamespace = \"no-such-namespace\"");
+    let config = format!("{missing}{}", group("fine", "node_selector = \"gpu\""));
+    let report = bed.run(&namespace, &config, &[]).expect_code(1).json();
+    assert_eq!(report["groups"][1]["counts"]["succeeded"], NODES / 10, "{report}");
+    for node in report["groups"][0]["nodes"].as_array().unwrap() {
+        assert_eq!(node["reason"], "namespace-missing", "{node}");
+        assert!(node["message"].as_str().unwrap().contains("\"no-such-namespace\" does not exist"), "{node}");
+    }
+    let dry = bed.run(&namespace, &config, &["--dry-run=server"]).expect_code(1).json();
+    assert_eq!(dry["groups"][0]["nodes"][0]["reason"], "namespace-missing", "{dry}");
+    assert_eq!(dry["groups"][1]["counts"]["create"], NODES / 10, "{dry}");
+}
+
+#[test]
+fn a_job_of_somebody_else_that_we_cannot_count_keeps_no_run_from_its_work() {
+    let bed = shared();
+    let namespace = bed.namespace("odd");
+    let job = serde_json::json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "odd", "labels": {
+            "app.kubernetes.io/managed-by": "quayctl-controller", "app.kubernetes.io/instance": "default",
+        }},
+        "spec": {
+            // 64 bits, for the API server.
+            "activeDeadlineSeconds": 5_000_000_000_u64, "suspend": true,
+            "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "a"}]}},
+        },
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), job.to_string()).unwrap();
+    let create = ["create", "-n", &namespace, "-f", file.path().to_str().unwrap()];
+    ended(&mut bed.kubectl(&create)).expect_code(0);
+    let ended = bed.run(&namespace, &group("g", "node_selector = \"gpu\""), &[]).expect_code(0);
+    assert_eq!(ended.json()["groups"][0]["counts"]["succeeded"], NODES / 10);
+}
+
+#[test]
+fn a_job_that_a_policy_refuses_is_forbidden_in_the_policys_words() {
+    let bed = shared();
+    let namespace = bed.namespace("policy");
+    let policy = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [{
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": namespace},
+        "spec": {
+            "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                "resourceRules": [{
+                    "apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"],
+                }],
+            },
+            "validations": [{"expression": "false", "message": "not in this namespace"}],
+        },
+    }, {
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": namespace},
+        "spec": {"policyName": namespace, "validationActions": ["Deny"]},
+    }]});
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), policy.to_string()).unwrap();
+    ended(&mut bed.kubectl(&["create", "-f", file.path().to_str().unwrap()])).expect_code(0);
+    // The API server takes a new policy up within seconds.
+    let begun = std::time::Instant::now();
+    let create = ["create", "job", "x", "--image=a", "--dry-run=server", "-n", &namespace];
+    while ended(&mut bed.kubectl(&create)).code == Some(0) {
+        assert!(begun.elapsed().as_secs() < 60, "the policy is not in force");
+    }
+    let ended = bed.run(&namespace, &group("g", "node_selector = \"gpu\""), &[]).expect_code(1);
+    for node in ended.json()["groups"][0]["nodes"].as_array().unwrap() {
+        assert_eq!(node["reason"], "forbidden", "{node}");
+        assert!(node["message"].as_str().unwrap().contains("not in this namespace"), "{node}");
     }
 }

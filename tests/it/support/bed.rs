@@ -114,18 +114,27 @@ impl Bed {
 
     /// `run -o json` in `namespace`, under way.
     pub fn start_run(&self, namespace: &str, config: &str, more: &[&str]) -> Running {
+        self.start_run_as(&self.kubeconfig(), namespace, config, more)
+    }
+
+    /// The same with another's rights.
+    pub fn start_run_as(&self, kubeconfig: &Path, namespace: &str, config: &str, more: &[&str]) -> Running {
         let (folder, mut command) =
-            self.command(&[&["run", "-o", "json", "-n", namespace], more].concat(), config);
+            self.command_as(kubeconfig, &[&["run", "-o", "json", "-n", namespace], more].concat(), config);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         Running { child: Some(child), _folder: folder }
     }
 
     fn command(&self, args: &[&str], config: &str) -> (tempfile::TempDir, Command) {
+        self.command_as(&self.kubeconfig(), args, config)
+    }
+
+    fn command_as(&self, kubeconfig: &Path, args: &[&str], config: &str) -> (tempfile::TempDir, Command) {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let path = folder.path().join("quayctl.toml");
         std::fs::write(&path, config).expect("the config is written");
         let mut command = quayctl();
-        command.args(args).arg("--config").arg(&path).arg("--kubeconfig").arg(self.kubeconfig());
+        command.args(args).arg("--config").arg(&path).arg("--kubeconfig").arg(kubeconfig);
         command.env("QUAYCTL_CARRIER_IMAGE", "quayctl-controller:test");
         (folder, command)
     }
@@ -199,6 +208,15 @@ impl Observer {
         let events = serde_json::Deserializer::from_reader(stdout).into_iter();
         let watchdog = Some(Watchdog::over(&kubectl));
         Observer { kubectl, watchdog, events }
+    }
+
+    /// The same, once the API server lists Jobs: it may be starting.
+    pub fn start_when_up(bed: &Bed, namespace: &str) -> Observer {
+        let begun = std::time::Instant::now();
+        while ended(&mut bed.kubectl(&["get", "jobs", "-n", namespace])).code != Some(0) {
+            assert!(begun.elapsed() < super::LIMIT, "the API server does not come back");
+        }
+        Observer::start(bed, namespace)
     }
 
     /// The next state of a Job; waits for one.

@@ -11,7 +11,7 @@ use crate::cluster::{ClusterError, ConnectOptions};
 use crate::config::load::{self, LoadError, Loaded, Overrides, Sources};
 use crate::config::problem::{self, Severity};
 use crate::outside_text::block;
-use crate::plan::RunId;
+use crate::plan::{Plan, RunId};
 use crate::render::{RenderError, Renderer};
 use crate::telemetry;
 
@@ -149,6 +149,22 @@ fn renderer(loaded: &Loaded, global: &GlobalArgs) -> Result<Renderer, CommandErr
     match renderer {
         Some(renderer) if errors.is_empty() => Ok(renderer),
         _ => Err(CommandError::Config(problem::render(&errors, telemetry::use_color(global, &io::stderr())))),
+    }
+}
+
+/// Refuses a plan of which some manifest cannot be made, with all that is wrong with any of them.
+fn refuse_manifests(
+    global: &GlobalArgs,
+    material: Material<'_>,
+    renderer: &Renderer,
+    plan: &Plan,
+) -> Result<(), CommandError> {
+    let problems = templates::manifest_problems(material, renderer, plan);
+    match problems.is_empty() {
+        true => Ok(()),
+        false => {
+            Err(CommandError::Config(problem::render(&problems, telemetry::use_color(global, &io::stderr()))))
+        }
     }
 }
 

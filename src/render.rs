@@ -23,23 +23,34 @@ use crate::config::{TemplateName, Templates};
 use crate::plan::{PlannedJob, TemplateChoice};
 
 use compile::{Compiled, Noted};
+use includes::Checked;
+use work::Work;
 
 mod compile;
 mod context;
+mod cursor;
 mod error;
 mod escape;
 mod evidence;
 mod faults;
 mod field_place;
 mod form;
+mod includes;
 pub mod label;
 mod lint;
 mod overlay;
 mod parse;
 mod probe;
+mod scan;
+mod scope;
 #[cfg(test)]
 mod tests;
+mod work;
 mod yaml_1_1;
+
+/// What a template may print, and what that may be with its aliases written out: the API server takes
+/// objects of 1.5 MiB (etcd's `--max-request-bytes`), and the overlay and `managedFields` come on top.
+const OUTPUT_BYTES_MAX: usize = 1 << 20;
 
 /// A Job as it is posted or printed, and what reading its fate back needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,8 +125,10 @@ impl Renderer {
             .iter()
             .filter_map(|(name, text)| Some((name.clone(), compile::compile(name, text, &mut noted)?)));
         let mut compiled: BTreeMap<String, Compiled> = compiled.collect();
-        noted.errors.extend(compile::check_includes(&noted.includes, &known));
-        compile::retain_sound(&mut compiled, &noted.includes);
+        let depths = compiled.iter().map(|(name, compiled)| (name.as_str(), compiled.depth)).collect();
+        let Checked { errors, sound } = includes::check(&noted.includes, &known, &depths);
+        noted.errors.extend(errors);
+        compiled.retain(|name, _| sound.contains(name));
 
         let mut registry = Handlebars::new();
         registry.set_strict_mode(true);
@@ -139,33 +152,42 @@ impl Renderer {
 
     /// Whether what `template` renders may depend on what a text says, and not only on what is there.
     fn depends_on_texts(&self, template: &str) -> bool {
-        let depends = |name: &str| self.compiled.get(name).is_some_and(|compiled| compiled.depends_on_texts);
-        // Any of the user's may be a partial of any other.
-        let is_users = |name: &&String| !name.starts_with("built-in ");
-        depends(template) || self.compiled.keys().filter(is_users).any(|name| depends(name))
+        self.with_partials(template).any(|(_, compiled)| compiled.depends_on_texts)
+    }
+
+    /// A template and all that it includes, each once.
+    fn with_partials<'s>(&'s self, template: &str) -> impl Iterator<Item = (&'s str, &'s Compiled)> {
+        let mut next: Vec<&'s str> =
+            self.compiled.get_key_value(template).map(|(name, _)| name.as_str()).into_iter().collect();
+        let mut met: BTreeSet<&'s str> = next.iter().copied().collect();
+        std::iter::from_fn(move || {
+            let name = next.pop()?;
+            let compiled = self.compiled.get(name)?;
+            next.extend(compiled.includes.iter().map(String::as_str).filter(|partial| met.insert(*partial)));
+            Some((name, compiled))
+        })
     }
 
     /// The Job that `job` plans.
     pub fn render(&self, job: &PlannedJob) -> Result<Manifest, RenderError> {
         let carrier_image = context::carrier_image(job)?;
-        let written = self.written(job, &carrier_image)?;
+        let written = self.written(job, &carrier_image, &Work::new())?;
         Ok(Manifest::new(job, written.job.clone(), carrier_image))
     }
 
     /// The Job as its template writes it.
-    fn written(&self, job: &PlannedJob, carrier_image: &str) -> Result<Arc<Read>, RenderError> {
+    fn written(&self, job: &PlannedJob, carrier_image: &str, work: &Work) -> Result<Arc<Read>, RenderError> {
         let template = registered_name(&job.template);
-        let text = self.text(&template, context::context(job, carrier_image))?;
+        let text = self.text(&template, context::context(job, carrier_image), work)?;
         self.read(&template, text)
     }
 
     /// Renders a registered template with `context`.
-    fn text(&self, template: &str, context: Value) -> Result<String, RenderError> {
+    fn text(&self, template: &str, context: Value, work: &Work) -> Result<String, RenderError> {
         if !self.compiled.contains_key(template) {
             return Err(RenderError::NoSuchTemplate { template: template.to_owned() });
         }
-        self.registry
-            .render_with_context(template, &Context::from(context))
+        work::render(&self.registry, template, &Context::from(context), work)
             .map_err(|error| RenderError::Template(TemplateError::of_render(template, &error)))
     }
 

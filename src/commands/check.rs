@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use jiff::Timestamp;
 
 use super::plan::nodes_of_file;
-use super::templates::{Material, Tried, try_templates, without_carrier};
+use super::templates::{Material, Tried, manifest_problems, try_templates, without_carrier};
 use super::{CommandError, SUCCESS, USAGE, load_result, some_of, write_stdout};
 use crate::cli::{CheckArgs, Cli, GlobalArgs, Output};
 use crate::config::load::Loaded;
@@ -33,8 +33,15 @@ pub async fn check(global: &GlobalArgs, args: &CheckArgs) -> Result<u8, CommandE
             let Tried { renderer, errors, warnings } = try_templates(material);
             let plan = known.map(|nodes| planned_over(&loaded.config, nodes));
             let doubts = doubts(material, plan.as_ref(), args.strict);
+            // What `render` would refuse for one of these nodes; with invented ones nothing may be wrong.
+            let of_nodes = match (&renderer, &plan) {
+                (Some(renderer), Some(plan)) if errors.is_empty() => {
+                    manifest_problems(material, renderer, plan)
+                }
+                _ => Vec::new(),
+            };
             problems.append(&mut loaded.warnings);
-            problems.extend([errors, warnings, doubts].concat());
+            problems.extend([errors, of_nodes, warnings, doubts].concat());
             compiled = renderer;
             Some(loaded)
         }

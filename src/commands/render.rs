@@ -1,7 +1,8 @@
 //! Prints the Jobs of a run and creates none: for review in Git, and for `kubectl apply`.
 
 use super::plan::plan_offline_or_not;
-use super::{CommandError, load_config, renderer, write_stdout};
+use super::templates::Material;
+use super::{CommandError, load_config, refuse_manifests, renderer, write_stdout};
 use crate::cli::{GlobalArgs, RenderArgs};
 
 pub async fn render(global: &GlobalArgs, args: &RenderArgs) -> Result<u8, CommandError> {
@@ -11,7 +12,13 @@ pub async fn render(global: &GlobalArgs, args: &RenderArgs) -> Result<u8, Comman
 
     let mut stream = String::new();
     for job in planned.plan.jobs() {
-        let manifest = renderer.render(job)?;
+        let manifest = match renderer.render(job) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                refuse_manifests(global, Material::from(&loaded), &renderer, &planned.plan)?;
+                return Err(error.into());
+            }
+        };
         stream.push_str(&manifest.to_yaml()?);
     }
     write_stdout(&stream)?;

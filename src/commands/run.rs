@@ -19,17 +19,17 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout_at};
 
 use super::plan::{check_namespaces, completed_earlier, foreseen, only_selector, plan_over, print};
 use super::signals::Signals;
-use super::templates::manifest;
+use super::templates::{Material, manifest};
 use super::{
-    CommandError, FAILURE, SUCCESS, connect_options, load_config, renderer, run_id, stream_to_stdout,
-    write_aside, write_stdout,
+    CommandError, FAILURE, SUCCESS, connect_options, load_config, refuse_manifests, renderer, run_id,
+    stream_to_stdout, write_aside, write_stdout,
 };
 use crate::cli::{DryRun, GlobalArgs, Output, RunArgs};
 use crate::cluster::{ApplyError, Cluster, ClusterError, JobKey, Mode, RunEnd, RunInputs, Wanted, Watches};
 use crate::config::load::Loaded;
 use crate::plan::{JobIndex, Plan, PlannedJob, RunId, TemplateChoice};
 use crate::progress::Progress;
-use crate::render::{RenderError, Renderer};
+use crate::render::Renderer;
 use crate::report::{PlanReport, Refusal, RunFacts, RunReport, skipped_in_words};
 use crate::telemetry::use_color;
 use crate::words::counted;
@@ -162,7 +162,7 @@ async fn prepare(
     let rest = async {
         let nodes = cluster.list_nodes(only_selector(loaded, &args.selection).as_deref()).await?;
         let plan = plan_over(loaded, &args.selection, nodes, run_id, cluster.default_namespace.clone())?;
-        check_templates(renderer, &plan)?;
+        check_templates(global, loaded, renderer, &plan)?;
         let watches = match args.dry_run {
             None => {
                 let own = plan.jobs().map(|job| (job.namespace.clone(), job.name.clone()));
@@ -212,12 +212,17 @@ fn announce(cluster: &Cluster, plan: &Plan) {
 
 /// Renders every Job of a user's template once, so that one that fails on some node's labels is
 /// refused before anything is created. The built-in templates render whatever they are given.
-fn check_templates(renderer: &Renderer, plan: &Plan) -> Result<(), RenderError> {
-    let users = plan.jobs().filter(|job| matches!(job.template, TemplateChoice::User(_)));
-    for job in users {
-        renderer.render(job)?;
+fn check_templates(
+    global: &GlobalArgs,
+    loaded: &Loaded,
+    renderer: &Renderer,
+    plan: &Plan,
+) -> Result<(), CommandError> {
+    let mut users = plan.jobs().filter(|job| matches!(job.template, TemplateChoice::User(_)));
+    match users.all(|job| renderer.render(job).is_ok()) {
+        true => Ok(()),
+        false => refuse_manifests(global, Material::from(loaded), renderer, plan),
     }
-    Ok(())
 }
 
 /// `work` until it is done, a signal comes, or the run's deadline passes.

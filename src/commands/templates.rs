@@ -1,7 +1,7 @@
 //! Compiles the templates and tries them before a cluster is asked for anything; what is wrong with
 //! them becomes problems with a place in the template's file, or in the config for an inline one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::load::{Loaded, Remains};
 use crate::config::problem::{Origin, Problem, Severity};
@@ -13,6 +13,9 @@ use crate::render::{
     FieldProblem, Manifest, Probe, Prober, RenderError, Renderer, TemplateError, carrier_image,
 };
 use crate::report::Refusal;
+
+/// Mistakes that only the labels of some nodes show; more say no more.
+const PROBLEMS_MAX: usize = 50;
 
 /// What trying showed.
 pub struct Tried {
@@ -44,7 +47,7 @@ impl<'a> From<&'a Remains> for Material<'a> {
     }
 }
 
-/// Compiles every template, and renders those that a user has had a hand in, with invented nodes.
+/// Compiles every template, and renders each that a node may get, with invented nodes.
 pub fn try_templates(material: Material<'_>) -> Tried {
     let Material { groups, templates, provenance } = material;
     let (renderer, wrong) = Renderer::of_sound(templates);
@@ -54,12 +57,16 @@ pub fn try_templates(material: Material<'_>) -> Tried {
     let warning = |error| material.of_template(Severity::Warning, "unescaped-output", error);
     let mut warnings: Vec<Problem> = renderer.warnings.iter().map(warning).collect();
 
-    let touched = |group: &Group| matches!(group.template, TemplateName::User(_)) || !group.values.is_empty();
     let indexes = provenance.group_indexes();
     let mut prober = Prober::new(&renderer);
     // Groups of one template have most of its problems in common.
     let mut told = BTreeSet::new();
-    for group in groups.iter().filter(|group| touched(group) && renderer.has(&group.template)) {
+    let mut untried = Vec::new();
+    for group in to_be_tried(groups).filter(|group| renderer.has(&group.template)) {
+        if !prober.is_affordable() {
+            untried.push(group);
+            continue;
+        }
         let index = indexes.get(group.name.as_str()).copied().unwrap_or_default();
         let used = Used { material, group, index };
         let Probe { errors: wrong, warnings: doubtful, ambiguous } = prober.probe(group);
@@ -71,11 +78,63 @@ pub fn try_templates(material: Material<'_>) -> Tried {
         }
         for problem in ambiguous.into_iter().filter(|problem| told.insert(problem.alike())) {
             let help = Some("write it in double quotes".to_owned());
-            let doubt = used.doubt("ambiguous-scalar", used.field(&problem), problem.message);
-            warnings.push(Problem { help, ..doubt });
+            let origin = used.field(&problem);
+            let doubt = used.doubt("ambiguous-scalar", None, problem.message);
+            warnings.push(Problem { help, origin, ..doubt });
         }
     }
+    if let Some(first) = untried.first() {
+        let index = indexes.get(first.name.as_str()).copied().unwrap_or_default();
+        let message = format!(
+            "the templates of {} of {} groups were not tried: rendering those before took all the time there is for it; have fewer loops in them",
+            untried.len(),
+            groups.len()
+        );
+        warnings.push(Used { material, group: first, index }.doubt("templates-not-tried", None, message));
+    }
     Tried { renderer: all_compile.then_some(renderer), errors, warnings }
+}
+
+/// Groups that a user's template or values make different from others, and of the rest the one with the most
+/// images for each template.
+fn to_be_tried(groups: &[Group]) -> impl Iterator<Item = &Group> {
+    let is_touched =
+        |group: &Group| matches!(group.template, TemplateName::User(_)) || !group.values.is_empty();
+    let mut largest: BTreeMap<(&str, bool), &Group> = BTreeMap::new();
+    for group in groups.iter().filter(|group| !is_touched(group)) {
+        let largest =
+            largest.entry((group.template.as_str(), group.carrier_image.is_some())).or_insert(group);
+        if group.images.len() > largest.images.len() {
+            *largest = group;
+        }
+    }
+    let largest: Vec<&str> = largest.into_values().map(|group| group.name.as_str()).collect();
+    groups.iter().filter(move |group| is_touched(group) || largest.contains(&group.name.as_str()))
+}
+
+/// What is wrong with the manifests of a plan, each mistake once, with the first node that has it.
+pub fn manifest_problems(material: Material<'_>, renderer: &Renderer, plan: &Plan) -> Vec<Problem> {
+    let indexes = material.provenance.group_indexes();
+    let mut told = BTreeSet::new();
+    let mut problems: Vec<Problem> = Vec::new();
+    for job in plan.jobs() {
+        let Err(error) = renderer.render(job) else { continue };
+        // One that lacks a carrier image fails by itself, and the others go on.
+        if matches!(error, RenderError::NoCarrierImage { .. }) {
+            continue;
+        }
+        let index = indexes.get(job.group.name.as_str()).copied().unwrap_or_default();
+        let used = Used { material, group: &job.group, index };
+        for problem in used.problems(&error, &mut told) {
+            let message =
+                format!("group {:?}, node {:?}: {}", job.group.name, job.node.name, problem.message);
+            problems.push(Problem { message, ..problem });
+        }
+        if problems.len() >= PROBLEMS_MAX {
+            break;
+        }
+    }
+    problems
 }
 
 /// A manifest, or why this node cannot have one.
@@ -125,10 +184,8 @@ impl Used<'_> {
                 let problems = problems.iter().filter(|problem| told.insert(problem.alike()));
                 let problems = problems.map(|field| {
                     let FieldProblem { message, .. } = field;
-                    problem(
-                        self.field(field),
-                        format!("template `{template}` renders a wrong field: {message}"),
-                    )
+                    let message = format!("template `{template}` renders a wrong field: {message}");
+                    Problem::new(Severity::Error, error.code(), self.field(field), message)
                 });
                 problems.collect()
             }
@@ -152,7 +209,16 @@ impl Used<'_> {
         own.unwrap_or_else(|| provenance.group_key(self.index, "template"))
     }
 
-    fn field(&self, problem: &FieldProblem) -> Option<(usize, usize)> {
-        problem.place(self.material.templates.text(self.group.template.as_str())?)
+    /// Where the template, or the one partial that does, writes a field.
+    fn field(&self, problem: &FieldProblem) -> Origin {
+        let Material { templates, provenance, .. } = self.material;
+        let texts = templates.with_partials(self.group.template.as_str());
+        let mut places = texts.iter().filter_map(|(name, text)| Some((*name, problem.place(text)?)));
+        match (places.next(), places.next()) {
+            (Some((name, place)), None) => {
+                provenance.in_template(templates, name, Some(place)).unwrap_or_else(|| self.origin(None))
+            }
+            _ => self.origin(None),
+        }
     }
 }

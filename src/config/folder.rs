@@ -13,7 +13,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, fstat, openat, stat};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, openat, openat2, stat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::input::{Input, open_at};
@@ -21,6 +21,7 @@ use super::sha256_hex;
 
 /// The link that the kubelet turns to the version in force.
 const DATA: &str = "..data";
+const LEADS_OUT: &str = "it is a link that leads out of the config's folder; put the file itself there";
 /// The kubelet swaps once a minute at most; who meets that many swaps in a row meets something else.
 const OPENS_MAX: usize = 5;
 
@@ -48,10 +49,10 @@ impl Reading {
         self.bytes(path, opened.and_then(Input::new), bytes_max)
     }
 
-    /// The same of a file that is named relative to the config.
+    /// The same of a file that is named relative to the config, and that no link leads out of its folder.
     pub fn beside(&mut self, file: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
         let opened = match &self.folder {
-            Some(folder) => folder.file(file),
+            Some(folder) => folder.file_within(file),
             None => Err(io::ErrorKind::NotFound.into()),
         };
         self.bytes(file, opened.and_then(Input::of_file), bytes_max)
@@ -128,6 +129,25 @@ impl Folder {
             Handle::Open(handle) => open_at(handle, name),
             Handle::ByPath => open_at(CWD, &self.path.join(name)),
             Handle::Lost(error) => Err((*error).into()),
+        }
+    }
+
+    /// The same, but not through a link that leads out of the folder: whoever may write a file into it
+    /// would choose what is read in our name. The kubelet's own links stay within.
+    fn file_within(&self, name: &Path) -> io::Result<File> {
+        if let Handle::Open(handle) = &self.handle {
+            // As `input::open_at`: nothing is waited for.
+            let how = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+            match retry_on_intr(|| openat2(handle, name, how, Mode::empty(), ResolveFlags::BENEATH)) {
+                Err(Errno::XDEV) => return Err(io::Error::other(LEADS_OUT)),
+                // Before Linux 5.6, and where a seccomp profile does not know it.
+                Err(Errno::NOSYS | Errno::PERM) => {}
+                opened => return Ok(File::from(opened?)),
+            }
+        }
+        match self.path.join(name).canonicalize()?.starts_with(self.path.canonicalize()?) {
+            true => self.file(name),
+            false => Err(io::Error::other(LEADS_OUT)),
         }
     }
 
@@ -243,6 +263,27 @@ pub mod tests {
         swap(mount.path(), &[("quayctl.toml", "two"), ("a.hbs", "two")]);
         assert!(reading.is_torn());
         assert_eq!(text(reading.beside(Path::new("a.hbs"), 99)), "entity not found");
+    }
+
+    #[test]
+    fn no_link_leads_out_of_the_folder_but_the_config_itself() {
+        use std::os::unix::fs::symlink;
+        let (elsewhere, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(elsewhere.path().join("quayctl.toml"), "config").unwrap();
+        fs::write(elsewhere.path().join("secret"), "secret").unwrap();
+        fs::write(folder.path().join("plain.hbs"), "plain").unwrap();
+        symlink(elsewhere.path().join("quayctl.toml"), folder.path().join("quayctl.toml")).unwrap();
+        symlink(elsewhere.path().join("secret"), folder.path().join("absolute.hbs")).unwrap();
+        symlink(Path::new("..").join(elsewhere.path().file_name().unwrap()), folder.path().join("out"))
+            .unwrap();
+        symlink("plain.hbs", folder.path().join("within.hbs")).unwrap();
+        let mut reading = Reading::default();
+        assert_eq!(text(reading.config(&folder.path().join("quayctl.toml"), 99)), "config");
+        assert_eq!(text(reading.beside(Path::new("within.hbs"), 99)), "plain");
+        for name in ["absolute.hbs", "out/secret"] {
+            let error = reading.beside(Path::new(name), 99).unwrap_err();
+            assert!(error.to_string().contains("leads out of the config's folder"), "{error}");
+        }
     }
 
     #[test]

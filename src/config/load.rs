@@ -89,7 +89,7 @@ pub enum LoadError {
 /// What can still be looked at where a config is wrong, so that everything is told in one go.
 #[derive(Debug)]
 pub struct Remains {
-    /// Those that nothing wrong has a part in.
+    /// Those that can be rendered all the same.
     pub groups: Vec<Group>,
     pub templates: Templates,
     pub provenance: Provenance,
@@ -319,9 +319,12 @@ fn read_templates(
         }
         // Compiling says where a partial that is nowhere was asked for.
         let file = format!("{name}.hbs");
-        let Ok(bytes) = reading.beside(FsPath::new(&file), CONFIG_BYTES_MAX) else { continue };
+        let read = match reading.beside(FsPath::new(&file), CONFIG_BYTES_MAX) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            read => read.map_err(|error| error.to_string()),
+        };
         let file = folder.join(file);
-        match text_in(bytes, CONFIG_BYTES_MAX) {
+        match read.and_then(|bytes| text_in(bytes, CONFIG_BYTES_MAX)) {
             Ok(text) => {
                 next.extend(owned(includes(&text)));
                 templates.partials.insert(name, Template { text, file: Some(file) });

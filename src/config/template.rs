@@ -67,13 +67,18 @@ impl Templates {
 
     /// The text of a user's template and of all that it includes, each once, in the order in which
     /// they are met.
-    pub fn texts_of(&self, name: &str) -> Vec<&str> {
+    pub fn texts_of<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
+        self.with_partials(name).into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// The same with their names.
+    pub fn with_partials<'a>(&'a self, name: &'a str) -> Vec<(&'a str, &'a str)> {
         let mut met = BTreeSet::new();
         let mut texts = Vec::new();
         let mut next = vec![name];
         while let Some(name) = next.pop() {
             if let Some(text) = self.text(name).filter(|_| met.insert(name)) {
-                texts.push(text);
+                texts.push((name, text));
                 next.extend(includes(text));
             }
         }

@@ -103,7 +103,7 @@ fn template_table(name: &str, value: &Value, path: Path, findings: &mut Findings
 }
 
 /// The whole config. Where anything was wrong it has been noted, and the templates are given back, with
-/// the groups that nothing wrong has a part in.
+/// the groups that can be rendered all the same.
 pub fn validate(
     tree: &Dict,
     templates: Templates,
@@ -139,19 +139,21 @@ pub fn validate(
     let mut inherited = root.misspells("defaults") || root.misspells("templates");
     root.finish(findings, |_| None);
     if findings.has_errors() {
-        // A value that is missing because it is wrong would be missed by the templates once more.
+        // A value that is missing because it is wrong would be missed by the templates once more; any other
+        // mistake in `[defaults]` leaves a default that renders as well.
         let mut wrong_templates = BTreeSet::new();
         for finding in findings.0.iter().filter(|finding| finding.severity == Severity::Error) {
             match &finding.path.0[..] {
-                [Step::Key(table), ..] if table == "defaults" => inherited = true,
+                [Step::Key(table)] if table == "defaults" => inherited = true,
+                [Step::Key(table), key, ..] if table == "defaults" => inherited |= renders_otherwise(key),
                 [Step::Key(table), Step::Key(name), ..] if table == "templates" => {
                     wrong_templates.insert(name.as_str());
                 }
                 _ => {}
             }
         }
-        let groups = groups.into_iter().filter(|(group, is_right)| {
-            *is_right && !inherited && !wrong_templates.contains(group.template.as_str())
+        let groups = groups.into_iter().filter(|(group, can_render)| {
+            *can_render && !inherited && !wrong_templates.contains(group.template.as_str())
         });
         return Err((groups.map(|(group, _)| group).collect(), templates));
     }
@@ -169,7 +171,7 @@ pub fn validate(
     Ok(config)
 }
 
-/// The groups that have a name, each with whether all of it is right.
+/// The groups that have a name, each with whether its template can be tried, whatever else is wrong.
 fn groups(
     root: &mut Table<'_>,
     defaults: &Settings,
@@ -210,11 +212,23 @@ fn groups(
             None => drop(names.insert(group.name.clone(), i)),
         }
         let lacks_carrier = group.template == TemplateName::Helper && group.carrier_image.is_none();
-        let is_right =
-            !lacks_carrier && findings.0[noted..].iter().all(|finding| finding.severity != Severity::Error);
-        groups.push((group, is_right));
+        let mut wrong = findings.0[noted..].iter().filter(|finding| finding.severity == Severity::Error);
+        // A group that is a little shorter than it was meant to be renders as well as any other.
+        let can_render = !lacks_carrier
+            && (1..=IMAGES_MAX).contains(&group.images.len())
+            && wrong.all(|finding| finding.path.0.get(2).is_some_and(|key| !renders_otherwise(key)));
+        groups.push((group, can_render));
     }
     groups
+}
+
+/// Whether a template may miss what a mistake in this key of a group, or of `[defaults]`, leaves out; a
+/// misspelt key may be meant for such a one.
+fn renders_otherwise(key: &Step) -> bool {
+    match key {
+        Step::Key(key) => closest(key, ["template", "values"].into_iter()).is_some(),
+        Step::Index(_) => true,
+    }
 }
 
 fn group(

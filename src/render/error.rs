@@ -85,6 +85,13 @@ impl TemplateError {
         let message = match error.reason() {
             RenderErrorReason::MissingVariable(Some(path)) => format!("`{path}` is not set"),
             RenderErrorReason::MissingVariable(None) => "a value is not set".to_owned(),
+            RenderErrorReason::ParamNotFoundForIndex(helper, _) => {
+                format!("`{helper}` wants a value here that is set")
+            }
+            RenderErrorReason::InvalidJsonIndex(index) => {
+                format!("`{index}` is asked of a list, whose items have numbers")
+            }
+            RenderErrorReason::IOError(error) => error.to_string(),
             reason => reason.to_string(),
         };
         TemplateError {

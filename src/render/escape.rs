@@ -7,9 +7,13 @@
 //! harmless template breaks on the one node whose label is `no`.
 
 use handlebars::{
-    Context, Handlebars, Helper, HelperDef, RenderContext, RenderError, RenderErrorReason, ScopedJson,
+    Context, Handlebars, Helper, HelperDef, HelperResult, JsonTruthy, Output, RenderContext, RenderError,
+    RenderErrorReason, Renderable, ScopedJson,
 };
 use serde_json::Value;
+
+use super::OUTPUT_BYTES_MAX;
+use super::work::{Work, size, too_long};
 
 /// Prints one value of a template. Not for people to write: compiling puts it around every plain
 /// `{{x}}`, because handlebars prints an object as `[object]` and has no hook to refuse it.
@@ -24,19 +28,34 @@ pub(super) const HELPERS: [&str; 20] = [
     "gte", "lt", "lte", "and", "or", "not", "len",
 ];
 
+/// Helpers of ours, which count what they are given and what they give.
+pub(super) const COUNTED: [&str; 8] = [SCALAR, "q", "toYaml", "indent", "default", "lookup", "if", "unless"];
+
 /// More is no indentation but a mistake, and would let one number fill the memory.
 const INDENT_MAX: u64 = 200;
 
 pub(super) fn register(registry: &mut Handlebars<'static>) {
     registry.register_escape_fn(quoted_body);
-    registry.register_helper(SCALAR, Box::new(Scalar));
-    registry.register_helper("q", Box::new(Quote));
-    registry.register_helper("toYaml", Box::new(ToYaml));
-    registry.register_helper("indent", Box::new(Indent));
-    registry.register_helper("default", Box::new(Default));
-    registry.register_helper("lookup", Box::new(Lookup));
     // It writes to a log, and this room touches nothing.
     registry.unregister_helper("log");
+}
+
+/// Helpers of one rendering.
+pub(super) fn register_counted<'rc>(render_context: &mut RenderContext<'_, 'rc>, work: &'rc Work) {
+    let calls: [(&str, Call); 6] = [
+        (SCALAR, scalar),
+        ("q", quote),
+        ("toYaml", block),
+        ("indent", indented),
+        ("default", default),
+        ("lookup", lookup),
+    ];
+    for (name, call) in calls {
+        render_context.register_local_helper(name, Box::new(Counted { call, work }));
+    }
+    for (name, is_positive) in [("if", true), ("unless", false)] {
+        render_context.register_local_helper(name, Box::new(If { is_positive, work }));
+    }
 }
 
 /// What stands between the double quotes of a YAML scalar whose value is `text`.
@@ -68,31 +87,54 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", quoted_body(text))
 }
 
-/// `value` in block style, without a final line break.
-fn to_yaml(value: &Value) -> String {
+/// `value` in block style, without a final line break; `None` where it is longer than any manifest.
+fn to_yaml(value: &Value) -> Option<String> {
+    let mut yaml = String::new();
+    write_yaml(value, 0, &mut yaml).then_some(yaml)
+}
+
+/// Writes `value` where its first line begins; others get `width` spaces. False where it is too long.
+fn write_yaml(value: &Value, width: usize, yaml: &mut String) -> bool {
+    let new_line = |width: usize, yaml: &mut String| yaml.push_str(&format!("\n{}", " ".repeat(width)));
+    if yaml.len() > OUTPUT_BYTES_MAX {
+        return false;
+    }
     match value {
         Value::Object(fields) if !fields.is_empty() => {
-            let fields = fields.iter().map(|(key, value)| match value {
-                Value::Object(inner) if !inner.is_empty() => {
-                    format!("{}:\n{}", quoted(key), indent(2, &to_yaml(value)))
+            fields.iter().enumerate().all(|(index, (key, value))| {
+                if index > 0 {
+                    new_line(width, yaml);
                 }
-                Value::Array(inner) if !inner.is_empty() => {
-                    format!("{}:\n{}", quoted(key), to_yaml(value))
+                yaml.push_str(&quoted(key));
+                yaml.push(':');
+                let width = match value {
+                    Value::Object(inner) if !inner.is_empty() => Some(width + 2),
+                    Value::Array(inner) if !inner.is_empty() => Some(width),
+                    _ => None,
+                };
+                match width {
+                    Some(width) => new_line(width, yaml),
+                    None => yaml.push(' '),
                 }
-                _ => format!("{}: {}", quoted(key), to_yaml(value)),
-            });
-            fields.collect::<Vec<_>>().join("\n")
+                write_yaml(value, width.unwrap_or_default(), yaml)
+            })
         }
-        Value::Array(items) if !items.is_empty() => {
-            let items = items.iter().map(|item| {
-                let block = indent(2, &to_yaml(item));
-                format!("- {}", block.trim_start())
-            });
-            items.collect::<Vec<_>>().join("\n")
+        Value::Array(items) if !items.is_empty() => items.iter().enumerate().all(|(index, item)| {
+            if index > 0 {
+                new_line(width, yaml);
+            }
+            yaml.push_str("- ");
+            write_yaml(item, width + 2, yaml)
+        }),
+        Value::String(text) => {
+            yaml.push_str(&quoted(text));
+            true
         }
-        Value::String(text) => quoted(text),
         // Numbers, booleans, null, `{}` and `[]` are spelt in YAML as in JSON.
-        _ => value.to_string(),
+        _ => {
+            yaml.push_str(&value.to_string());
+            true
+        }
     }
 }
 
@@ -137,40 +179,82 @@ fn text(text: String) -> ScopedJson<'static> {
     ScopedJson::Derived(Value::String(text))
 }
 
-/// Implements [`HelperDef`] for a unit struct by one function of the call's parameters.
-macro_rules! helper {
-    ($name:ident, $call:expr) => {
-        struct $name;
+type Call = for<'rc> fn(&Helper<'rc>) -> Result<ScopedJson<'rc>, RenderError>;
 
-        impl HelperDef for $name {
-            fn call_inner<'reg: 'rc, 'rc>(
-                &self,
-                helper: &Helper<'rc>,
-                _: &'reg Handlebars<'reg>,
-                _: &'rc Context,
-                _: &mut RenderContext<'reg, 'rc>,
-            ) -> Result<ScopedJson<'rc>, RenderError> {
-                let call: fn(&Helper<'rc>) -> Result<ScopedJson<'rc>, RenderError> = $call;
-                call(helper)
-            }
-        }
-    };
+/// A function of a call's parameters.
+struct Counted<'w> {
+    call: Call,
+    work: &'w Work,
 }
 
-helper!(Scalar, |helper| scalar_text(helper, 0).map(text));
+impl HelperDef for Counted<'_> {
+    fn call_inner<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+    ) -> Result<ScopedJson<'rc>, RenderError> {
+        self.work.count_call(helper)?;
+        let given = (self.call)(helper)?;
+        if let ScopedJson::Derived(value) = &given {
+            // Once to make it, and once for whoever it is given to.
+            self.work.count(2 * size(value))?;
+        }
+        Ok(given)
+    }
+}
 
-helper!(Quote, |helper| { scalar_text(helper, 0).map(|value| text(quoted(&value))) });
+/// Handlebars' own, but that it counts.
+struct If<'w> {
+    is_positive: bool,
+    work: &'w Work,
+}
 
-helper!(ToYaml, |helper| match helper.param(0) {
-    Some(param) if !param.is_value_missing() => Ok(text(to_yaml(param.value()))),
-    Some(param) => Err(refuse(format!(
-        "`{}` is not set; set it, or write {{{{#if …}}}} around it",
-        param.relative_path().map_or("the value", String::as_str)
-    ))),
-    None => Err(refuse("`toYaml` wants a value".into())),
-});
+impl HelperDef for If<'_> {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        registry: &'reg Handlebars<'reg>,
+        context: &'rc Context,
+        render_context: &mut RenderContext<'reg, 'rc>,
+        output: &mut dyn Output,
+    ) -> HelperResult {
+        self.work.count_call(helper)?;
+        let Some(condition) = helper.param(0) else {
+            return Err(refuse(format!("`{}` wants a value", helper.name())));
+        };
+        let include_zero = helper.hash_get("includeZero").and_then(|flag| flag.value().as_bool());
+        let is_met = condition.value().is_truthy(include_zero.unwrap_or_default()) == self.is_positive;
+        match if is_met { helper.template() } else { helper.inverse() } {
+            Some(branch) => branch.render(registry, context, render_context, output),
+            None => Ok(()),
+        }
+    }
+}
 
-helper!(Indent, |helper| {
+fn scalar<'rc>(helper: &Helper<'rc>) -> Result<ScopedJson<'rc>, RenderError> {
+    scalar_text(helper, 0).map(text)
+}
+
+fn quote<'rc>(helper: &Helper<'rc>) -> Result<ScopedJson<'rc>, RenderError> {
+    scalar_text(helper, 0).map(|value| text(quoted(&value)))
+}
+
+fn block<'rc>(helper: &Helper<'rc>) -> Result<ScopedJson<'rc>, RenderError> {
+    match helper.param(0) {
+        Some(param) if !param.is_value_missing() => {
+            to_yaml(param.value()).map(text).ok_or_else(|| refuse(too_long()))
+        }
+        Some(param) => Err(refuse(format!(
+            "`{}` is not set; set it, or write {{{{#if …}}}} around it",
+            param.relative_path().map_or("the value", String::as_str)
+        ))),
+        None => Err(refuse("`toYaml` wants a value".into())),
+    }
+}
+
+fn indented<'rc>(helper: &Helper<'rc>) -> Result<ScopedJson<'rc>, RenderError> {
     let width = helper.param(0).and_then(|param| param.value().as_u64()).filter(|width| *width <= INDENT_MAX);
     let Some(width) = width else {
         return Err(refuse(format!(
@@ -178,10 +262,14 @@ helper!(Indent, |helper| {
         )));
     };
     let block = scalar_text(helper, 1)?;
-    Ok(text(indent(width as usize, &block)))
-});
+    let lines = block.matches('\n').count() + 1;
+    match block.len() + lines * width as usize > OUTPUT_BYTES_MAX {
+        true => Err(refuse(too_long())),
+        false => Ok(text(indent(width as usize, &block))),
+    }
+}
 
-helper!(Default, |helper| {
+fn default<'rc>(helper: &Helper<'rc>) -> Result<ScopedJson<'rc>, RenderError> {
     let (Some(value), Some(fallback)) = (helper.param(0), helper.param(1)) else {
         return Err(refuse(
             "`default` wants a value and what stands in for it, as {{default x \"y\"}}".into(),
@@ -194,10 +282,10 @@ helper!(Default, |helper| {
         (true, false) => Ok(ScopedJson::Derived(fallback.value().clone())),
         (true, true) => Ok(ScopedJson::Missing),
     }
-});
+}
 
-// Handlebars' own fails where the key is missing, which `default` and `if` could then not catch.
-helper!(Lookup, |helper| {
+/// Handlebars' own fails where the key is missing, which `default` and `if` could then not catch.
+fn lookup<'rc>(helper: &Helper<'rc>) -> Result<ScopedJson<'rc>, RenderError> {
     let (Some(within), Some(key)) = (helper.param(0), helper.param(1)) else {
         return Err(refuse("`lookup` wants a table and a key, as {{lookup node.labels \"zone\"}}".into()));
     };
@@ -210,4 +298,4 @@ helper!(Lookup, |helper| {
         _ => None,
     };
     Ok(found.map_or(ScopedJson::Missing, |value| ScopedJson::Derived(value.clone())))
-});
+}

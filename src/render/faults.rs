@@ -7,30 +7,59 @@ use handlebars::template::TemplateElement;
 use handlebars::{Context, Template};
 use serde_json::Value;
 
+use super::compile::is_step;
+use super::work::{self, Trial, Work};
 use super::{Renderer, TemplateError};
 
-/// Each costs a rendering; a template that fails at more places is wrong as a whole.
+/// A template that fails at more places is wrong as a whole, but how many there are is said.
 const FAULTS_MAX: usize = 50;
+/// Each costs a rendering.
+const FAULTS_COUNTED_MAX: usize = 1000;
+/// What copying and changing a template costs for each tag.
+const TAG: u64 = 2000;
 
 impl Renderer {
     /// All that fails in rendering `template` with `context`, in the order in which it is met.
-    pub(super) fn faults(&self, template: &str, context: Value) -> Vec<TemplateError> {
+    pub(super) fn faults(&self, template: &str, context: Value, trial: &Trial) -> Vec<TemplateError> {
         let context = Context::from(context);
         let mut registry = self.registry.clone();
         let mut faults = Vec::new();
-        while faults.len() < FAULTS_MAX {
-            let Err(error) = registry.render_with_context(template, &context) else { break };
+        let mut more: usize = 0;
+        loop {
+            let work = Work::new();
+            let rendered = work::render(&registry, template, &context, &work);
+            trial.spend_rendering(&work, 0);
+            let Err(error) = rendered else { break };
             let error = TemplateError::of_render(template, &error);
-            let rest = registry.get_template(&error.template).cloned().and_then(|mut whole| {
+            let whole = registry.get_template(&error.template).cloned();
+            let rest = whole.and_then(|mut whole| {
+                trial.spend(TAG * whole.elements.len() as u64);
                 let place = error.place?;
                 cut(&mut whole, place).then_some(whole)
             });
             let name = error.template.clone();
-            faults.push(error);
+            match faults.len() < FAULTS_MAX {
+                true => faults.push(error),
+                false => more += 1,
+            }
             match rest {
-                Some(rest) => registry.register_template(&name, rest),
+                Some(rest) if more < FAULTS_COUNTED_MAX && trial.is_affordable() => {
+                    registry.register_template(&name, rest);
+                }
+                Some(_) => {
+                    let message = "there are more places at which it does not render; mend these first";
+                    faults.push(TemplateError::new(template, None, message.to_owned()));
+                    return faults;
+                }
                 None => break,
             }
+        }
+        if more > 0 {
+            faults.push(TemplateError::new(
+                template,
+                None,
+                format!("and {more} more places at which it does not render"),
+            ));
         }
         faults
     }
@@ -40,7 +69,7 @@ impl Renderer {
 fn cut(template: &mut Template, place: (usize, usize)) -> bool {
     for (element, at) in template.elements.iter_mut().zip(&template.mapping) {
         let is_text = matches!(element, TemplateElement::RawString(_) | TemplateElement::Comment(_));
-        if (at.0, at.1) == place && !is_text {
+        if (at.0, at.1) == place && !is_text && !is_step(element) {
             *element = TemplateElement::RawString(String::new());
             return true;
         }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::probe::{each_string, each_text};
+use super::probe::{each_string, each_text, try_text};
+use super::work::Trial;
 use super::{Manifest, Renderer, context, evidence, lint, overlay, parse, registered_name, yaml_1_1};
 use crate::plan::{PlannedJob, RunIdentity, TemplateChoice};
 
@@ -39,6 +40,7 @@ impl Forms {
         renderer: &Renderer,
         job: &PlannedJob,
         carrier_image: String,
+        trial: &Trial,
         is_safe: impl FnOnce() -> bool,
     ) -> bool {
         let mut context = context::context(job, &carrier_image);
@@ -53,7 +55,7 @@ impl Forms {
         let template = registered_name(&job.template);
         let key = format!("{template}\n{context}");
         let form = self.0.entry(key).or_insert_with(|| {
-            let form = Form::new(renderer, &template, context, job)?;
+            let form = Form::new(renderer, &template, context, job, trial)?;
             // The built-in ones are tried in our tests.
             (!matches!(job.template, TemplateChoice::User(_)) || is_safe()).then_some(form)
         });
@@ -69,14 +71,20 @@ impl Forms {
 }
 
 impl Form {
-    fn new(renderer: &Renderer, template: &str, context: Value, job: &PlannedJob) -> Option<Form> {
-        if renderer.depends_on_texts(template) {
+    fn new(
+        renderer: &Renderer,
+        template: &str,
+        context: Value,
+        job: &PlannedJob,
+        trial: &Trial,
+    ) -> Option<Form> {
+        if renderer.depends_on_texts(template) || renderer.is_open_to_nodes(template) {
             return None;
         }
         let reference = |image: &Value| image["reference"].as_str().map(str::to_owned);
         let marks: Vec<String> =
             context["images"].as_array().into_iter().flatten().filter_map(reference).collect();
-        let text = renderer.text(template, context).ok()?;
+        let text = try_text(renderer, template, context, trial).ok()?;
         let written = parse::parse(template, &text).ok()?;
         if !lint::lint(&written).is_empty() || !yaml_1_1::ambiguous(&text).is_empty() {
             return None;

@@ -15,6 +15,7 @@ use crate::config::{Group, TemplateName};
 use crate::plan::{Node, PlannedJob, RunId, RunIdentity, TemplateChoice};
 
 use super::form::Forms;
+use super::work::{Trial, Work, size};
 use super::{
     FieldProblem, Manifest, RenderError, Renderer, TemplateError, context, parse, registered_name, yaml_1_1,
 };
@@ -22,6 +23,9 @@ use super::{
 /// All that ends or opens something in YAML, before and inside a scalar. Thirty-odd characters,
 /// and [`harmless`] has as many, so that a template's `len` sees no difference.
 const HOSTILE: &str = "\"'\n- a: b #c {d} [e] &f *g !h |i >j %k @l `m, ?n:\t\\";
+
+/// Of a variable's number, which no config has more of than bytes.
+const DIGITS: usize = 7;
 
 /// Not text at all where it stands unquoted.
 const NULL: &str = "null";
@@ -43,6 +47,7 @@ pub struct Prober<'r> {
     /// An invented node that has every label any template names.
     node: Arc<Node>,
     forms: Forms,
+    trial: Trial,
 }
 
 impl<'r> Prober<'r> {
@@ -59,7 +64,12 @@ impl<'r> Prober<'r> {
             container_runtime: "containerd://2.2.0".into(),
             ..Node::default()
         };
-        Prober { renderer, node: Arc::new(node), forms: Forms::default() }
+        Prober { renderer, node: Arc::new(node), forms: Forms::default(), trial: Trial::new() }
+    }
+
+    /// Whether another group can be tried: all of them together may cost no more than people wait for.
+    pub fn is_affordable(&self) -> bool {
+        self.trial.is_affordable()
     }
 
     /// Tries the template of `group`; for `auto` each that a node may get.
@@ -77,10 +87,13 @@ impl<'r> Prober<'r> {
             (TemplateName::User(name), _) => vec![TemplateChoice::User(name.clone())],
         };
         let group = Arc::new(group.clone());
+        let values: u64 = group.values.values().map(size).sum();
         for choice in choices {
+            // They are copied, searched and printed again and again.
+            self.trial.spend(8 * values);
             let job = self.job(&group, choice);
             if !self.is_fine(&job) {
-                self.renderer.probe_job(&job, &mut probe);
+                self.renderer.probe_job(&job, &self.trial, &mut probe);
             }
         }
         probe
@@ -92,10 +105,10 @@ impl<'r> Prober<'r> {
         let Ok(carrier_image) = context::carrier_image(job) else { return false };
         let is_safe = || {
             let mut probe = Probe::default();
-            self.renderer.probe_hostile(job, &mut probe);
+            self.renderer.probe_hostile(job, &self.trial, &mut probe);
             probe == Probe::default()
         };
-        self.forms.is_fine(self.renderer, job, carrier_image, is_safe)
+        self.forms.is_fine(self.renderer, job, carrier_image, &self.trial, is_safe)
     }
 
     /// The Job of `group` for the invented node.
@@ -124,27 +137,53 @@ impl Renderer {
     }
 
     /// Tries one template by rendering it.
-    pub(super) fn probe_job(&self, job: &PlannedJob, probe: &mut Probe) {
-        self.probe_plain(job, probe);
+    pub(super) fn probe_job(&self, job: &PlannedJob, trial: &Trial, probe: &mut Probe) {
+        self.probe_plain(job, trial, probe);
         // The built-in ones are tried in our tests, with values worse than any group's.
-        if probe.errors.is_empty() && matches!(job.template, TemplateChoice::User(_)) {
-            self.probe_hostile(job, probe);
+        let TemplateChoice::User(template) = &job.template else { return };
+        if probe.errors.is_empty() {
+            self.probe_hostile(job, trial, probe);
         }
+        // What no rendering reached, or showed: a label may be what none of the values tried is.
+        let place = |error: &TemplateError| (error.template.clone(), error.place);
+        let told: BTreeSet<_> = probe
+            .errors
+            .iter()
+            .filter_map(|error| match error {
+                RenderError::Template(error) => Some(place(error)),
+                _ => None,
+            })
+            .collect();
+        let open = self.with_partials(template).flat_map(|(_, compiled)| &compiled.open_to_nodes);
+        let open = open.filter(|error| !told.contains(&place(error)));
+        probe.errors.extend(open.cloned().map(RenderError::Template));
     }
 
-    fn probe_plain(&self, job: &PlannedJob, probe: &mut Probe) {
+    /// Whether the template prints a text of the node as it is.
+    pub(super) fn is_open_to_nodes(&self, template: &str) -> bool {
+        self.with_partials(template).any(|(_, compiled)| !compiled.open_to_nodes.is_empty())
+    }
+
+    fn probe_plain(&self, job: &PlannedJob, trial: &Trial, probe: &mut Probe) {
         let carrier_image = match context::carrier_image(job) {
             Ok(carrier_image) => carrier_image,
             Err(error) => return probe.errors.push(error),
         };
-        let written = match self.written(job, &carrier_image) {
+        let work = Work::new();
+        let written = self.written(job, &carrier_image, &work);
+        trial.spend_rendering(&work, written.as_ref().map_or(0, |written| written.text.len()));
+        let written = match written {
             Ok(written) => written,
-            Err(RenderError::Template(_)) => return self.probe_faults(job, &carrier_image, probe),
+            Err(RenderError::Template(_)) => return self.probe_faults(job, &carrier_image, trial, probe),
             Err(error) => return probe.errors.push(error),
         };
         probe.ambiguous.extend(yaml_1_1::ambiguous(&written.text));
         let manifest = Manifest::new(job, written.job.clone(), carrier_image);
         probe.warnings.extend(manifest.warnings);
+        // Nobody can change what the tool of 2017 pulls in.
+        if job.template == TemplateChoice::Quayctl {
+            return;
+        }
         let shown = job.group.images.iter().zip(manifest.image_containers);
         for (image, _) in shown.filter(|(_, containers)| containers.is_empty()) {
             probe.warnings.push(format!(
@@ -154,9 +193,9 @@ impl Renderer {
     }
 
     /// Where the template does not render at all, every place at which it does not.
-    fn probe_faults(&self, job: &PlannedJob, carrier_image: &str, probe: &mut Probe) {
+    fn probe_faults(&self, job: &PlannedJob, carrier_image: &str, trial: &Trial, probe: &mut Probe) {
         let context = context::context(job, carrier_image);
-        for error in self.faults(&registered_name(&job.template), context) {
+        for error in self.faults(&registered_name(&job.template), context, trial) {
             // A key that is itself a node's value is not in the template to be read off.
             match self.looks_up(&error.template) {
                 true => probe.warnings.push(format!("could not be tried with an invented node: {error}")),
@@ -165,7 +204,7 @@ impl Renderer {
         }
     }
 
-    fn probe_hostile(&self, job: &PlannedJob, probe: &mut Probe) {
+    fn probe_hostile(&self, job: &PlannedJob, trial: &Trial, probe: &mut Probe) {
         let Ok(carrier_image) = context::carrier_image(job) else {
             return; // and the plain probe has said so
         };
@@ -175,31 +214,46 @@ impl Renderer {
             template: registered_name(&job.template),
             variables: variables(&context),
             context,
+            trial,
         };
-        let Some(base) = attempt.documents(&harmless) else {
+        let base = match trial.is_affordable() {
+            true => attempt.documents(&harmless),
+            false => {
+                return probe.warnings.push(format!(
+                    "template `{}` was not tried with hostile values: what was tried before took all the time there is for it",
+                    attempt.template
+                ));
+            }
+        };
+        let Some(base) = base else {
             return probe.warnings.push(format!(
                 "template `{}` could not be tried with hostile values: with invented ones it does not render",
                 attempt.template
             ));
         };
-        // All variables at once; only a template that fails so is asked about each.
-        if attempt.fate(&base, &|_| true) == Fate::Unchanged {
-            return;
-        }
-        for name in attempt.variables.iter().collect::<BTreeSet<_>>() {
-            match attempt.fate(&base, &|variable| variable == name) {
+        let names: BTreeSet<&String> = attempt.variables.iter().collect();
+        for (names, fate) in attempt.guilty(&base, &names.into_iter().collect::<Vec<_>>()) {
+            let name = match names[..] {
+                [] => continue,
+                [name] => name.clone(),
+                [name, ..] => format!("{name} (or one of {} others)", names.len() - 1),
+            };
+            match fate {
                 Fate::Unchanged => {}
                 Fate::Escaped => probe.warnings.push(format!(
                     "template `{}`: `{name}` stands outside double quotes, so a quote or backslash in it arrives with a backslash before it",
                     attempt.template
                 )),
-                Fate::Broken => probe.errors.push(RenderError::Template(TemplateError::new(
-                    &attempt.template,
-                    self.place_of(&attempt.template, name),
-                    format!(
-                        "`{name}` can change the structure of the manifest; write it inside double quotes, or with `q`"
-                    ),
-                ))),
+                Fate::Broken => {
+                    let (template, place) = self.place_of(&attempt.template, names[0]);
+                    probe.errors.push(RenderError::Template(TemplateError::new(
+                        &template,
+                        place,
+                        format!(
+                            "`{name}` can change the structure of the manifest; write it inside double quotes, or with `q`"
+                        ),
+                    )))
+                }
             }
         }
     }
@@ -210,18 +264,36 @@ impl Renderer {
         compiled.is_some_and(|compiled| compiled.computed_lookup)
     }
 
-    /// Where the template prints a variable, as far as the last part of its name tells.
-    fn place_of(&self, template: &str, variable: &str) -> Option<(usize, usize)> {
+    /// Where the template, or a partial, prints a variable, as far as the last part of its name tells.
+    fn place_of(&self, template: &str, variable: &str) -> (String, Option<(usize, usize)>) {
         let last = |path: &str| path.rsplit(['.', '/']).next().map(str::to_owned);
-        let printed = &self.compiled.get(template)?.printed;
-        let exact = printed.iter().find(|(path, _)| path == variable);
-        let found = exact.or_else(|| printed.iter().find(|(path, _)| last(path) == last(variable)));
-        found.map(|(_, place)| *place)
+        let printed = || {
+            let templates = self.with_partials(template);
+            templates.flat_map(|(name, compiled)| {
+                compiled.printed.iter().map(move |(path, place)| (name, path, place))
+            })
+        };
+        let exact = printed().find(|(_, path, _)| *path == variable);
+        let found = exact.or_else(|| printed().find(|(_, path, _)| last(path) == last(variable)));
+        found.map_or((template.to_owned(), None), |(name, _, place)| (name.to_owned(), Some(*place)))
     }
 }
 
+/// Renders a template, and counts that for the trial.
+pub(super) fn try_text(
+    renderer: &Renderer,
+    template: &str,
+    context: Value,
+    trial: &Trial,
+) -> Result<String, RenderError> {
+    let work = Work::new();
+    let text = renderer.text(template, context, &work);
+    trial.spend_rendering(&work, text.as_ref().map_or(0, String::len));
+    text
+}
+
 /// What became of a hostile value.
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Fate {
     Unchanged,
     /// In its place, but with the escapes written out.
@@ -236,6 +308,7 @@ struct Attempt<'a> {
     context: Value,
     /// The name of each text in the context, in the order in which [`each_text`] meets them.
     variables: Vec<String>,
+    trial: &'a Trial,
 }
 
 impl Attempt<'_> {
@@ -248,13 +321,34 @@ impl Attempt<'_> {
             *text = fill(index);
             index += 1;
         });
-        let text = self.renderer.text(&self.template, context).ok()?;
+        let text = try_text(self.renderer, &self.template, context, self.trial).ok()?;
         parse::documents(&text).ok().map(Value::Array)
     }
 
-    /// What becomes of the variables that `picked` picks, when they are hostile and others are not.
-    fn fate(&self, base: &Value, picked: &dyn Fn(&String) -> bool) -> Fate {
-        let picked: Vec<bool> = self.variables.iter().map(picked).collect();
+    /// Those of the variables `names` that do not end up as they are. All are tried at once, and only where
+    /// that shows something, each half; where there is no time for that, they stay together.
+    fn guilty<'n>(&self, base: &Value, names: &[&'n String]) -> Vec<(Vec<&'n String>, Fate)> {
+        let picked: BTreeSet<&String> = names.iter().copied().collect();
+        let fate = self.fate(base, &picked);
+        if fate == Fate::Unchanged {
+            return Vec::new();
+        }
+        if names.len() == 1 || !self.trial.is_affordable() {
+            return vec![(names.to_vec(), fate)];
+        }
+        let (first, second) = names.split_at(names.len() / 2);
+        let mut guilty = self.guilty(base, first);
+        guilty.extend(self.guilty(base, second));
+        match guilty.is_empty() {
+            // Two that do it together only.
+            true => vec![(names.to_vec(), fate)],
+            false => guilty,
+        }
+    }
+
+    /// What becomes of the variables `names`, when they are hostile and others are not.
+    fn fate(&self, base: &Value, names: &BTreeSet<&String>) -> Fate {
+        let picked: Vec<bool> = self.variables.iter().map(|name| names.contains(name)).collect();
         let shapes = [&hostile as &dyn Fn(usize) -> String, &|_| NULL.to_owned()];
         let mut fate = Fate::Unchanged;
         for text in shapes {
@@ -264,10 +358,10 @@ impl Attempt<'_> {
             };
             let mut expected = base.clone();
             each_string(&mut expected, &mut |string| {
-                for index in (0..picked.len()).filter(|index| picked[*index]) {
-                    if string.contains(&harmless(index)) {
-                        *string = string.replace(&harmless(index), &text(index));
-                    }
+                if let Some(filled) =
+                    with_each_harmless(string, |index| picked.get(index).copied().unwrap_or_default(), text)
+                {
+                    *string = filled;
                 }
             });
             match self.documents(&fill) {
@@ -278,6 +372,35 @@ impl Attempt<'_> {
         }
         fate
     }
+}
+
+/// `string` with `text` in place of each harmless value that is picked; `None` where it has none.
+fn with_each_harmless(
+    string: &str,
+    is_picked: impl Fn(usize) -> bool,
+    text: &dyn Fn(usize) -> String,
+) -> Option<String> {
+    let mark = "x".repeat(HOSTILE.len());
+    let mut filled = String::new();
+    let mut rest = string;
+    while let Some(start) = rest.find(&mark) {
+        // More of them may stand before it.
+        let run = rest[start..].len() - rest[start..].trim_start_matches('x').len();
+        let (before, harmless) = rest.split_at(start + run - mark.len());
+        let number = harmless.get(mark.len()..mark.len() + DIGITS).and_then(|digits| digits.parse().ok());
+        let length = mark.len() + number.map_or(0, |_| DIGITS);
+        filled.push_str(before);
+        match number.filter(|index| is_picked(*index)) {
+            Some(index) => filled.push_str(&text(index)),
+            None => filled.push_str(&harmless[..length]),
+        }
+        rest = &harmless[length..];
+    }
+    if rest.len() == string.len() {
+        return None;
+    }
+    filled.push_str(rest);
+    Some(filled)
 }
 
 /// The names of all texts that the kubelet, the user or a label may choose.
@@ -342,9 +465,9 @@ fn same_shape(a: &Value, b: &Value) -> bool {
 }
 
 fn hostile(index: usize) -> String {
-    format!("{HOSTILE}{index:04}")
+    format!("{HOSTILE}{index:0DIGITS$}")
 }
 
 fn harmless(index: usize) -> String {
-    format!("{}{index:04}", "x".repeat(HOSTILE.len()))
+    format!("{}{index:0DIGITS$}", "x".repeat(HOSTILE.len()))
 }

@@ -14,6 +14,8 @@ use crate::config::{
 };
 use crate::plan::{Node, RunId, RunIdentity};
 
+mod limits;
+
 /// A Job of the user's template `mine`, as small as lint takes it.
 const SMALL: &str = r#"
 apiVersion: batch/v1
@@ -578,12 +580,12 @@ fn mistakes_in_a_template_have_a_place() {
     insta::assert_snapshot!(complaint("a: {{lookup values \"x\"}}\n"), @"template `mine`, line 1, column 4: the value is not set; set it, or write {{default …}} or {{#if …}} around it");
     insta::assert_snapshot!(complaint("{{#each images}}\n{{#if index}}{{toYml this}}{{/if}}{{/each}}"), @"template `mine`, line 2, column 14: there is no helper `toYml`; did you mean `toYaml`?");
     insta::assert_snapshot!(complaint("{{#each values.list}}{{/each}}"), @"template `mine`, line 1, column 1: `values.list` is not set");
-    insta::assert_snapshot!(complaint("a:\n  {{> mien}}\n"), @"template `mine`, line 2, column 3: there is no partial `mien`; did you mean `mine`?");
+    insta::assert_snapshot!(complaint("a:\n  {{> mien}}\n"), @"template `mine`, line 2, column 3: there is no partial `mien`");
     insta::assert_snapshot!(complaint("{{> mine}}\n"), @"template `mine`, line 1, column 1: `mine` includes itself: mine → mine");
     insta::assert_snapshot!(complaint("{{> (lookup values \"x\")}}\n"), @"template `mine`, line 1, column 1: a partial's name must be written out");
     insta::assert_snapshot!(complaint("{{#*inline \"x\"}}{{/inline}}"), @"template `mine`, line 1, column 1: inline partials and decorators are not supported; make it a [templates.NAME]");
-    insta::assert_snapshot!(complaint(&"{{#if x}}".repeat(5000)), @"template `mine`, line 1, column 451: more than 50 blocks or parentheses stand inside one another; make it flatter");
-    insta::assert_snapshot!(complaint(&format!("{{{{#if {}}}}}", "(not ".repeat(5000))), @"template `mine`, line 1, column 1: more than 50 blocks or parentheses stand inside one another; make it flatter");
+    insta::assert_snapshot!(complaint(&"{{#if x}}".repeat(5000)), @"template `mine`, line 1, column 451: more than 50 blocks or parentheses stand inside one another; reduce the nesting");
+    insta::assert_snapshot!(complaint(&format!("{{{{#if {}}}}}", "(not ".repeat(5000))), @"template `mine`, line 1, column 1: more than 50 blocks or parentheses stand inside one another; reduce the nesting");
 }
 
 #[test]
@@ -654,9 +656,9 @@ fn strings_that_older_readers_misread_are_written_in_quotes() {
 
 #[test]
 fn three_braces_are_warned_about_and_places_known() {
-    let renderer = renderer(&[("mine", &with_pod("      schedulerName: {{{ node.name }}}\n"))]);
+    let renderer = renderer(&[("mine", &with_pod("      schedulerName: {{{ values.name }}}\n"))]);
     let warnings: Vec<String> = renderer.warnings.iter().map(ToString::to_string).collect();
-    insta::assert_snapshot!(warnings.join("\n"), @"template `mine`, line 9, column 22: `{{{node.name}}}` prints without escaping; write `{{node.name}}` inside double quotes, or `{{q node.name}}`");
+    insta::assert_snapshot!(warnings.join("\n"), @"template `mine`, line 9, column 22: `{{{values.name}}}` prints without escaping; write `{{values.name}}` inside double quotes, or `{{q values.name}}`");
 }
 
 #[test]
@@ -672,6 +674,7 @@ fn equal_texts_are_read_once_and_get_their_own_node() {
 
 mod probes {
     use super::*;
+    use crate::render::work::Trial;
 
     fn probe(pod: &str, values: Value) -> Probe {
         let mut group = mine(&["quay.io/a/b:1", "nginx"]);
@@ -823,7 +826,11 @@ mod probes {
                 group.name = format!("g-{round}");
                 group.values = serde_json::from_value(values.clone()).unwrap();
                 let mut alone = Probe::default();
-                renderer.probe_job(&prober.job(&Arc::new(group.clone()), choice.clone()), &mut alone);
+                renderer.probe_job(
+                    &prober.job(&Arc::new(group.clone()), choice.clone()),
+                    &Trial::new(),
+                    &mut alone,
+                );
                 assert_eq!(prober.probe(&group), alone, "{text}{values}");
                 found += usize::from(alone != Probe::default());
             }

@@ -47,6 +47,59 @@ fn one_line_goes_to_stdout_and_problems_to_stderr() {
     assert!(nowhere.stdout == "1 error\n" && nowhere.stderr.contains("nowhere.toml"), "{}", nowhere.stderr);
 }
 
+/// With invented nodes nothing is wrong; one of those that are there lacks the label.
+#[test]
+fn what_only_some_nodes_lack_is_said_with_node_group_and_place() {
+    let config = "[[groups]]\nname = \"g\"\nimages = [\"nginx:1.29\"]\ntemplate = \"mine\"\ncarrier_image = \"c:1\"\n\n[templates.mine]\nfile = \"mine.hbs\"\n";
+    let template = "apiVersion: batch/v1\nkind: Job\nspec:\n  template:\n    spec:\n      hostname: {{q node.labels.rack}}\n      containers:\n        - { name: a, image: {{q images.[0].reference}} }\n";
+    let folder = folder(&[("quayctl.toml", config), ("mine.hbs", template)]);
+    let nodes = root().join("tests/cases/nodes.yaml");
+    let nodes = nodes.to_str().unwrap();
+    check(&folder, &[]).expect_code(0);
+    let checked = check(&folder, &["--nodes", nodes]).expect_code(2);
+    let rendered = ended(quayctl().current_dir(&folder).args(["render", "--nodes", nodes])).expect_code(2);
+    for said in [&checked.stderr, &rendered.stderr] {
+        assert!(
+            said.contains(
+                "error[template-error]: group \"g\", node \"node-001\": `node.labels.rack` is not set"
+            ),
+            "{said}"
+        );
+        assert!(said.contains("mine.hbs:6:17"), "{said}");
+        assert_eq!(said.matches("error[").count(), 1, "{said}");
+    }
+    assert_eq!(rendered.stdout, "");
+}
+
+/// The whole of `check`, over templates of which each would keep handlebars busy for ages.
+#[test]
+fn no_template_keeps_check_busy() {
+    let job = "apiVersion: batch/v1\nkind: Job\nspec: { template: { spec: { containers: [{ name: a, image: x }] } } }\n";
+    let loops = |inner: &str| {
+        format!("{job}{}{inner}{}\n", "{{#each @root.images}}".repeat(4), "{{/each}}".repeat(4))
+    };
+    let images: Vec<String> = (0..100).map(|n| format!("\"a{n}:1\"")).collect();
+    for template in [
+        loops(""),
+        loops("{{reference}}"),
+        format!("{job}{}\n", "{{values.a}}".repeat(80_000)),
+        format!("{job}{}\n", "{{#if a}}".repeat(100_000)),
+        format!("{job}{{{{q {}}}}}\n", "(not ".repeat(100_000)),
+        format!("{job}a: {}\n", "[".repeat(100_000)),
+        format!("{job}a: &a {}\nb: [{}]\n", "x".repeat(1000), "*a,".repeat(300_000)),
+        "kind: Job\napiVersion: batch/v1\nspec: { template: { spec: { containers: [{{#each images}}{{#each @root.images}}{ tty: 5 },{{/each}}{{/each}}] } } }\n".to_owned(),
+    ] {
+        let config = format!("[[groups]]\nname = \"g\"\nimages = [{}]\ntemplate = \"mine\"\n\n[templates.mine]\nfile = \"mine.hbs\"\n", images.join(", "));
+        let folder = folder(&[("quayctl.toml", &config), ("mine.hbs", &template)]);
+        let started = Instant::now();
+        let checked = check(&folder, &[]).expect_code(2);
+        let took = started.elapsed();
+        println!("{took:?} {}", checked.stderr.lines().next().unwrap_or_default());
+        assert!(took < Duration::from_secs(20), "{took:?}: {}", checked.stderr);
+        assert!(checked.stderr.contains("mine.hbs"), "{}", checked.stderr);
+    }
+}
+
 #[test]
 fn quiet_says_nothing_but_problems() {
     let scheduled = format!("{FINE}schedule = \"0 3 * * *\"\n");

@@ -159,7 +159,7 @@ fn notices(
                 notices.extend(gone.map(|name| NodeNotice::Seen(NodeSeen::Gone(name))));
                 notices.push(NodeNotice::Listed);
             }
-            Err(WatchFailure { error, is_refused }) => notices.push(match is_refused {
+            Err(WatchFailure { error, is_refused, .. }) => notices.push(match is_refused {
                 true => NodeNotice::Denied(trouble(&error)),
                 false => NodeNotice::Seen(NodeSeen::Trouble(trouble(&error))),
             }),
@@ -184,7 +184,11 @@ mod tests {
             Ok(Event::InitApply(node("a"))),
             Ok(Event::InitApply(node("b"))),
             Ok(Event::InitDone),
-            Err(WatchFailure { error: watcher::Error::NoResourceVersion, is_refused: false }),
+            Err(WatchFailure {
+                error: watcher::Error::NoResourceVersion,
+                is_lasting: true,
+                is_refused: false,
+            }),
             Ok(Event::Init),
             Ok(Event::InitApply(node("b"))),
             Ok(Event::InitDone),

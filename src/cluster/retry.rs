@@ -134,10 +134,16 @@ impl Retries {
     }
 }
 
+/// A watch that is back by then has not kept anybody waiting; and others of the same server, which break one
+/// after the other, are down by then, so that it is said once.
+const LASTING_OUTAGE: Duration = Duration::from_secs(2);
+
 /// An error of a watch.
 #[derive(Debug)]
 pub struct WatchFailure {
     pub error: watcher::Error,
+    /// It has gone on for [`LASTING_OUTAGE`].
+    pub is_lasting: bool,
     /// 401 or 403, for so long that it is the truth.
     pub is_refused: bool,
 }
@@ -171,8 +177,12 @@ where
         if is_expired(&item) {
             stream = watcher().boxed();
         }
-        let (pause, is_refused) = outage.next(cause(&item), Instant::now(), fastrand::f64());
-        Some((Err(WatchFailure { error: item, is_refused }), (watcher, stream, outage, Some(pause))))
+        let now = Instant::now();
+        let (pause, is_refused) = outage.next(cause(&item), now, fastrand::f64());
+        let is_lasting = now.saturating_duration_since(outage.begun) >= LASTING_OUTAGE;
+        tracing::debug!(error = %item, ?pause, "a watch failed, trying again");
+        let failure = WatchFailure { error: item, is_lasting, is_refused };
+        Some((Err(failure), (watcher, stream, outage, Some(pause))))
     })
 }
 

@@ -363,7 +363,9 @@ fn notices<K: Watched>(
                 notices.extend(gone.map(|(uid, job)| Notice::Seen(K::gone(job, uid))));
                 notices.push(Notice::Listed(number));
             }
-            Err(error) => notices.push(Notice::Seen(trouble(error))),
+            // One that passes within a moment is nobody's trouble.
+            Err(failure) if !failure.is_lasting && !failure.is_refused => {}
+            Err(failure) => notices.push(Notice::Seen(trouble(failure))),
         }
         futures::stream::iter(notices)
     })
@@ -408,6 +410,10 @@ mod tests {
         WatchedJob { metadata, active_deadline_seconds: None, status: Default::default() }
     }
 
+    fn broken(is_lasting: bool) -> WatchFailure {
+        WatchFailure { error: watcher::Error::NoResourceVersion, is_lasting, is_refused: false }
+    }
+
     async fn words(events: Vec<Result<Event<WatchedJob>, WatchFailure>>) -> Vec<String> {
         let server = "https://127.0.0.1:6443";
         notices(futures::stream::iter(events), 0, seen_job, move |e| trouble(server, "jobs.batch", "ns", &e))
@@ -429,7 +435,7 @@ mod tests {
             Ok(Event::InitApply(job("a"))),
             Ok(Event::InitDone),
             Ok(Event::Apply(job("b"))),
-            Err(WatchFailure { error: watcher::Error::NoResourceVersion, is_refused: false }),
+            Err(broken(true)),
             Ok(Event::Init),
             Ok(Event::InitApply(job("b"))),
             Ok(Event::InitDone),
@@ -445,7 +451,7 @@ mod tests {
             Ok(Event::InitApply(job("a"))),
             Ok(Event::InitDone),
             Ok(Event::Init),
-            Err(WatchFailure { error: watcher::Error::NoResourceVersion, is_refused: false }),
+            Err(broken(true)),
             Ok(Event::Init),
             Ok(Event::InitApply(job("a"))),
             Ok(Event::InitDone),
@@ -454,10 +460,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_watch_that_is_back_at_once_is_nobodys_trouble() {
+        let events =
+            vec![Ok(Event::Init), Ok(Event::InitDone), Err(broken(false)), Ok(Event::Apply(job("a")))];
+        assert_eq!(words(events).await, ["listed", "job a"]);
+    }
+
+    #[tokio::test]
     async fn a_refused_list_names_verb_resource_and_namespace() {
         let status = kube::core::Status::failure("User \"u\" cannot list", "Forbidden").with_code(403);
         let error = watcher::Error::InitialListFailed(kube::Error::Api(status.boxed()));
-        let words = words(vec![Err(WatchFailure { error, is_refused: true })]).await;
+        let words = words(vec![Err(WatchFailure { error, is_lasting: true, is_refused: true })]).await;
         assert!(
             words[0].starts_with("not allowed to list jobs.batch in namespace \"ns\": User"),
             "{words:?}"

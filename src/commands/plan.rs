@@ -52,6 +52,10 @@ pub async fn check_namespaces(
             Some(exists) => exists,
             // Who may create Jobs need not be allowed to look at namespaces, and is told so by a create.
             None => {
+                // Asked first: a refusal is not believed before it has been repeated for a while.
+                if !cluster.may(&jobs_in(&namespace, "create")).await? {
+                    continue;
+                }
                 let mut jobs = plan.jobs().filter(|job| job.namespace == namespace);
                 let Some(manifest) = jobs.find_map(|job| renderer.render(job).ok()) else { continue };
                 let answer = cluster.apply(&manifest, Mode::DryRun).await;
@@ -65,19 +69,16 @@ pub async fn check_namespaces(
     Ok(())
 }
 
+fn jobs_in<'a>(namespace: &'a str, verb: &'static str) -> Permission<'a> {
+    Permission { verb, group: "batch", resource: "jobs", name: None, namespace: Some(namespace) }
+}
+
 /// The planned Jobs that an earlier run has done, as far as we may see its Jobs.
 pub async fn completed_earlier(cluster: &Cluster, plan: &Plan) -> Result<HashSet<JobIndex>, CommandError> {
     let mut completed = Vec::new();
     for namespace in plan.namespaces() {
         // Asked first: a refusal is not believed before it has been repeated for a while.
-        let list = Permission {
-            verb: "list",
-            group: "batch",
-            resource: "jobs",
-            name: None,
-            namespace: Some(&namespace),
-        };
-        if !cluster.may(&list).await? {
+        if !cluster.may(&jobs_in(&namespace, "list")).await? {
             tracing::info!(
                 "which images earlier runs have pulled is not known: you may not list jobs.batch in namespace {namespace:?}"
             );

@@ -233,7 +233,7 @@ fn for_a_log_equal_failures_are_one_line() {
         lines,
         [
             "image-not-found: quay.io/team/web:2.0 on 499 nodes (node-001, node-002, node-003, and 496 more): failed to \
-          resolve image: quay.io/team/web:2.0: [2J not found"
+          resolve image: quay.io/team/web:2.0:\\u{1b}[2J not found"
         ]
     );
 }

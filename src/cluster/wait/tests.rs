@@ -82,7 +82,6 @@ impl Server {
             server: "https://test".into(),
             version: "v1.37.2".into(),
             traffic: Traffic::default(),
-            forgiveness: Duration::ZERO,
             job_events: Default::default(),
         }
     }

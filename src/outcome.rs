@@ -4,7 +4,7 @@
 //! [`Evidence`] is fed with facts as watches deliver them, in any order and any number of times, and
 //! keeps what will be gone later: at its deadline a Job's pod is deleted with all it knew.
 
-pub use event::{PodEvent, Pull, PullFacts, Rejection};
+pub use event::{PodEvent, Pull, PullFacts, Rejection, is_of_quota};
 pub use evidence::{CarrierWitness, Decision, Evidence, ImageWitness};
 pub use facts::{ContainerFacts, JobFacts, PodFacts};
 pub use note::{annotation_text, read_annotation};

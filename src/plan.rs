@@ -144,6 +144,13 @@ pub fn limit_over<'n>(config: &Config, group: &Group, nodes: impl Iterator<Item 
     limit(config, group, eligible)
 }
 
+impl PlannedJob {
+    /// Takes another name, where the Job of this one has given way to another run's.
+    pub fn take_next_name(&mut self) {
+        self.name = name::next_name(&self.name);
+    }
+}
+
 impl PlannedGroup {
     /// How long the group takes where each of its Jobs takes as long as it may.
     pub fn longest_seconds(&self) -> u64 {

@@ -71,6 +71,10 @@ impl Progress {
                 self.live.insert(key(job));
                 tracing::debug!(node = job.node.name, group = job.group.name, job = job.name, "started");
             }
+            Step::PutBack(job) => {
+                self.live.remove(&key(job));
+                tracing::debug!(node = job.node.name, group = job.group.name, "waits for its turn again");
+            }
             Step::Finished(job, outcome) => {
                 self.live.remove(&key(job));
                 self.done += 1;

@@ -10,17 +10,14 @@ use serde_json::json;
 
 use super::error::{Access, api_status, describe, refusal};
 use super::refusal::{is_access_refused, is_object_refused};
-use super::watch::SeenJob;
+use super::watch::{ENDED_BY_US_SECONDS, SeenJob};
 use super::wire::WatchedJob;
 use super::{Cluster, ClusterError};
-use crate::outcome::{Failure, Reason};
+use crate::outcome::{Failure, Reason, is_of_quota};
 use crate::render::Manifest;
 use crate::render::label::{self, annotation};
 
 pub(super) const FIELD_MANAGER: &str = "quayctl-controller";
-
-/// ResourceQuota admission has no code of its own, only these words (`…/plugin/pkg/admission/resourcequota`).
-const QUOTA: [&str; 3] = ["exceeded quota", "status unknown for quota", "failed quota"];
 
 /// Whether anything is kept of what is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,8 +76,7 @@ impl Cluster {
                 Err(ApplyError::Cluster(self.refusal(namespace, &error)))
             }
             Some(status) if is_object_refused(status) => {
-                let is_quota = QUOTA.iter().any(|words| status.message.contains(words));
-                let reason = if is_quota { Reason::Quota } else { Reason::Forbidden };
+                let reason = if is_of_quota(&status.message) { Reason::Quota } else { Reason::Forbidden };
                 Err(refused(reason, &status.message))
             }
             // These are of `retry`, a gateway or an API server in trouble: nobody knows what became of it.
@@ -105,7 +101,7 @@ impl Cluster {
     ) -> Result<(), ClusterError> {
         let mut patch = json!({"metadata": {"annotations": {annotation::OUTCOME: outcome}}});
         if end_now {
-            patch["spec"] = json!({"activeDeadlineSeconds": 1});
+            patch["spec"] = json!({"activeDeadlineSeconds": ENDED_BY_US_SECONDS});
         }
         let jobs = Api::<WatchedJob>::namespaced(self.client.clone(), namespace);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };

@@ -30,6 +30,34 @@ struct PageMetadata {
     continue_token: Option<String>,
 }
 
+/// How a node stands that was asked for by itself.
+#[derive(Debug)]
+pub struct NodeState {
+    /// What keeps it from working.
+    pub failure: Option<Failure>,
+    /// Names of images that it says it has, up to 50 images by the kubelet's default.
+    pub images: Vec<String>,
+}
+
+/// A list of nodes leaves this out: it is larger than all the rest.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NodeImages {
+    status: ImagesStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ImagesStatus {
+    images: Option<Vec<NamedImage>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NamedImage {
+    names: Option<Vec<String>>,
+}
+
 impl Cluster {
     /// All nodes, or those that `selector` (in the API's syntax) matches, in the order of their
     /// names.
@@ -68,16 +96,21 @@ impl Cluster {
         }
     }
 
-    /// What is wrong with `node` by now: gone, replaced by another of its name, or not ready.
-    pub async fn look_at(&self, node: &Node) -> Result<Option<Failure>, ClusterError> {
+    /// How `node` stands by now: gone, replaced by another of its name, or not ready, and what it has.
+    pub async fn look_at(&self, node: &Node) -> Result<NodeState, ClusterError> {
         let get = || async {
             let request = Request::new("/api/v1/nodes").get(&node.name, &GetParams::default());
-            self.client.request::<Node>(request.map_err(kube::Error::BuildRequest)?).await
+            let text = self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await?;
+            let found: Node = serde_json::from_str(&text).map_err(kube::Error::SerdeError)?;
+            // What the node lists is no more than a hint: a list that cannot be read is none.
+            let has: NodeImages = serde_json::from_str(&text).unwrap_or_default();
+            Ok((found, has.status.images.into_iter().flatten().filter_map(|image| image.names).flatten()))
         };
-        let found = match self.patiently(get).await {
+        let failed = |failure| Ok(NodeState { failure: Some(failure), images: Vec::new() });
+        let (found, images) = match self.patiently(get).await {
             Ok(found) => found,
             Err(kube::Error::Api(status)) if status.is_not_found() => {
-                return Ok(Some(Failure::new(Reason::NodeGone, "the node was deleted")));
+                return failed(Failure::new(Reason::NodeGone, "the node was deleted"));
             }
             Err(error) => {
                 let access = Access { verb: "get", resource: "nodes", namespace: None };
@@ -86,11 +119,11 @@ impl Cluster {
         };
         if !node.uid.is_empty() && found.uid != node.uid {
             let message = "the node was deleted, and another has its name by now";
-            return Ok(Some(Failure::new(Reason::NodeGone, message)));
+            return failed(Failure::new(Reason::NodeGone, message));
         }
         let not_ready =
             || Failure::new(Reason::NodeNotReady, "the node's Ready condition is not True any longer");
-        Ok((!found.ready).then(not_ready))
+        Ok(NodeState { failure: (!found.ready).then(not_ready), images: images.collect() })
     }
 
     async fn node_page(&self, params: &ListParams) -> Result<Page, kube::Error> {

@@ -17,10 +17,11 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{AppliedJob, ApplyError, Mode};
+use super::nodes::NodeState;
 use super::retry::PATIENCE;
 use super::watch::{JobKey, Seen};
 use super::{Cluster, ClusterError, Watches};
-use crate::outcome::{Ending, Evidence, Failure, JobOutcome, JobResult, PodEvent};
+use crate::outcome::{Ending, Evidence, Failure, JobOutcome, JobResult, PodEvent, PodFacts, Reason};
 use crate::plan::{JobIndex, PlannedJob, Queue};
 use crate::render::Manifest;
 
@@ -39,6 +40,10 @@ mod hear;
 mod look;
 mod lost;
 mod pass;
+mod rooms;
+mod stalls;
+#[cfg(test)]
+mod tests;
 mod witness;
 
 /// How long a Job may take from its deadline, or from our ending it, to its end: Kubernetes delays
@@ -58,6 +63,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Events of pods that no watch has shown yet, or never will. Each is some 300 bytes. What is lost with
 /// one is how long a pull took, what ailed a pod, and in a rare case the only proof of a pull.
 const EARLY_PULLS_MAX: usize = 10_000;
+/// Jobs whose pods are told of before they are. Some KiB each, and gone as soon as the Job is known.
+const EARLY_PODS_MAX: usize = 500;
 
 /// Texts that were said and are not repeated, in a process that may live for a year.
 const WARNED_MAX: usize = 1_000;
@@ -66,6 +73,8 @@ const WARNED_MAX: usize = 1_000;
 #[derive(Debug)]
 pub enum Step<'a> {
     Started(&'a PlannedJob),
+    /// It waits for its turn again.
+    PutBack(&'a PlannedJob),
     Finished(&'a PlannedJob, &'a JobOutcome),
 }
 
@@ -106,10 +115,19 @@ pub struct Runner<'a> {
     /// By the uid of a pod that was not seen yet.
     early_pulls: HashMap<String, Vec<PodEvent>>,
     early_pulls_count: usize,
+    /// Of Jobs that are not known as ours.
+    early_pods: HashMap<JobKey, Vec<PodFacts>>,
     /// Jobs whose slot is taken.
     flights: HashMap<JobIndex, Flight>,
     /// Live Jobs of other runs that hold their nodes.
     earlier: earlier::Holders,
+    /// Jobs of this run that have given way to another run's, and how often each place did.
+    yielded: HashMap<JobKey, JobIndex>,
+    yields: HashMap<JobIndex, u8>,
+    rooms: rooms::Rooms,
+    stalls: stalls::Stalls,
+    /// When the run ends, as far as that is one for all batches.
+    ends_at: Option<Instant>,
     results: HashMap<JobIndex, JobResult>,
     answers: FuturesUnordered<BoxFuture<'a, Answer>>,
     posts: usize,
@@ -123,6 +141,7 @@ pub struct Runner<'a> {
     settled: bool,
     /// Another process of our instance was noticed, and that was said.
     met_stranger: bool,
+    carrier_warned: bool,
     /// The run's deadline has passed: what is still created is ended at once.
     closing: bool,
     warned: HashSet<String>,
@@ -130,10 +149,12 @@ pub struct Runner<'a> {
 }
 
 enum Answer {
-    Applied(JobIndex, Result<AppliedJob, ApplyError>),
+    /// To the create of this Job.
+    Applied(JobIndex, JobKey, Result<AppliedJob, ApplyError>),
     /// The Job, where it is one of ours that was to be ended.
     Noted(Option<JobIndex>, Result<(), ClusterError>),
-    Looked(JobIndex, Result<Option<Failure>, ClusterError>),
+    Found(JobIndex, JobKey, Result<Option<look::FoundJob>, ClusterError>),
+    Looked(JobIndex, Result<NodeState, ClusterError>),
 }
 
 impl<'a> Runner<'a> {
@@ -148,8 +169,14 @@ impl<'a> Runner<'a> {
             early: HashMap::new(),
             early_pulls: HashMap::new(),
             early_pulls_count: 0,
+            early_pods: HashMap::new(),
             flights: HashMap::new(),
             earlier: earlier::Holders::default(),
+            yielded: HashMap::new(),
+            yields: HashMap::new(),
+            rooms: rooms::Rooms::default(),
+            stalls: stalls::Stalls::default(),
+            ends_at: None,
             results: HashMap::new(),
             answers: FuturesUnordered::new(),
             posts: 0,
@@ -160,6 +187,7 @@ impl<'a> Runner<'a> {
             over: Vec::new(),
             settled: false,
             met_stranger: false,
+            carrier_warned: false,
             closing: false,
             warned: HashSet::new(),
             troubled: false,
@@ -175,6 +203,7 @@ impl<'a> Runner<'a> {
         if !self.over.is_empty() {
             return None;
         }
+        self.observe_stalls(Instant::now());
         let next_timer = self.next_timer();
         tokio::select! {
             Some(answer) = self.answers.next() => self.on_answer(answer),
@@ -214,22 +243,34 @@ impl<'a> Runner<'a> {
         let key = (job.namespace.clone(), job.name.clone());
         let until = Instant::now() + PATIENCE + deadline + SLOT_GRACE;
         let evidence = witness::evidence_of(&manifest);
-        self.flights.insert(index, Flight::new(key, evidence, started_at, until));
+        self.flights.insert(index, Flight::new(key.clone(), evidence, started_at, until));
+        self.takes_room(index);
         for seen in self.early.remove(&index).unwrap_or_default() {
             self.observe(index, seen);
         }
         let cluster = self.cluster;
         self.posts += 1;
         self.answers.push(Box::pin(async move {
-            Answer::Applied(index, cluster.apply(&manifest, Mode::Create).await)
+            Answer::Applied(index, key, cluster.apply(&manifest, Mode::Create).await)
         }));
     }
 
     fn on_answer(&mut self, answer: Answer) -> Option<Trouble> {
         match answer {
-            Answer::Applied(index, applied) => {
+            Answer::Applied(index, key, applied) => {
                 self.posts -= 1;
                 self.heed_throttling();
+                // It may have been seen before its answer, and have given way by then.
+                if self.flights.get(&index).is_some_and(|flight| flight.key != key) {
+                    return None;
+                }
+                match applied {
+                    Err(ApplyError::Refused(failure)) if failure.reason == Reason::Quota => {
+                        self.on_quota(index, failure);
+                        return None;
+                    }
+                    _ => self.has_room(index),
+                }
                 match applied {
                     Ok(applied) => self.on_applied(index, applied),
                     Err(ApplyError::Refused(failure)) => self.conclude(index, Ending::NotCreated(failure)),
@@ -248,6 +289,7 @@ impl<'a> Runner<'a> {
             Answer::Noted(_, Err(error)) => {
                 self.warn_once(format!("cannot leave evidence on a failed Job: {error}"));
             }
+            Answer::Found(index, key, found) => self.on_found(index, &key, found),
             Answer::Looked(index, looked) => self.on_looked(index, looked),
         }
         None
@@ -284,13 +326,8 @@ impl<'a> Runner<'a> {
         }
         if let Some(job) = applied.adopted {
             let is_strangers = self.settled && applied.first_try && job.facts.ending().is_none();
-            if is_strangers && !std::mem::replace(&mut self.met_stranger, true) {
-                let (namespace, name) = &job.key;
-                tracing::warn!(
-                    "another process seems to work for the same instance: it has created Job {name} in namespace \
-                     {namespace:?} before us; stop one of them, give one an `instance` of its own, or start both with \
-                     --leader-elect"
-                );
+            if is_strangers {
+                self.note_stranger(&job.key);
             }
             self.on_job(index, *job);
         }
@@ -314,15 +351,32 @@ impl<'a> Runner<'a> {
             self.release_holder(&key);
         }
         self.close_batches(now);
+        self.give_up_on_room(now);
+        self.hold_full_namespaces();
+    }
+
+    fn step_back(&mut self, index: JobIndex) {
+        if let Some(job) = self.batches.job(index) {
+            (self.inputs.on_step)(Step::PutBack(job));
+        }
     }
 
     fn next_timer(&self) -> Instant {
         // With nothing in flight the loop is about to end; an hour stands for "no timer".
         let far = Instant::now() + Duration::from_secs(3600);
         let flights = self.flights.values().map(Flight::timer).min().unwrap_or(far);
+        let now = Instant::now();
         let open = self.batches.iter().filter(|(_, batch)| !batch.closing);
-        let deadlines = open.filter_map(|(_, batch)| batch.deadline).min().unwrap_or(far);
-        flights.min(self.earlier.timer().unwrap_or(far)).min(deadlines)
+        let mut deadline =
+            open.filter_map(|(_, batch)| batch.ends_at(&self.stalls, now)).min().unwrap_or(far);
+        if self.stalls.is_stalled() {
+            // It moves along.
+            deadline = deadline.max(now + stalls::TICK);
+        }
+        // One whose time has come waits for a slot or a node, and those tell of themselves.
+        let rooms = self.rooms.timer().filter(|next_try| *next_try > now && self.queue.has_waiting());
+        let others = [self.earlier.timer(), rooms, self.stalls_timer()];
+        others.into_iter().flatten().fold(flights.min(deadline), Instant::min)
     }
 
     fn warn_once(&mut self, text: String) {

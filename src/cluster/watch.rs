@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{Stream, StreamExt};
+use jiff::Timestamp;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,7 @@ use super::set_aside::told;
 use super::wire::{WatchedEvent, WatchedJob, WatchedPod};
 use super::{Cluster, ClusterError};
 use crate::decode::{Read, Tolerant};
-use crate::outcome::{JobFacts, PodEvent, PodFacts, Rejection};
+use crate::outcome::{JobFacts, PodEvent, PodFacts, Reason, Rejection, Verdict, read_annotation};
 use crate::plan::Traces;
 use crate::render::label::{self, annotation};
 
@@ -37,6 +38,9 @@ const PAGE_SIZE: u32 = 50;
 /// A half-open connection is noticed after this and 5 s (kube's own margin), well within the
 /// shortest useful deadline; 290 s, kube's default, is as long as our default deadline.
 pub const WATCH_SECONDS: u32 = 60;
+
+/// What ends a Job of ours early.
+pub const ENDED_BY_US_SECONDS: u32 = 1;
 
 /// Namespace and name.
 pub type JobKey = (String, String);
@@ -60,10 +64,12 @@ pub enum Seen {
 }
 
 /// A Job of this instance, whichever run made it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SeenJob {
     pub key: JobKey,
     pub uid: String,
+    /// To the second.
+    pub created_at: Option<Timestamp>,
     pub group: String,
     pub run_id: String,
     pub node: String,
@@ -71,6 +77,8 @@ pub struct SeenJob {
     /// What a process of ours has found out about it.
     pub note: Option<String>,
     pub deadline_seconds: u32,
+    /// A queue holds it: it has no pod, and its deadline does not run.
+    pub suspended: bool,
     pub facts: JobFacts,
 }
 
@@ -208,6 +216,19 @@ impl Watches {
     pub fn take_listed(&mut self) -> Vec<Seen> {
         std::mem::take(&mut self.listed)
     }
+
+    /// Of a test, which tells them what to notice.
+    #[cfg(test)]
+    pub fn scripted(listed: Vec<Seen>, seen: BoxStream<'static, Seen>) -> Watches {
+        let stream = SelectAll::from_iter([seen.map(Notice::Seen).boxed()]);
+        Watches {
+            stream,
+            namespaces: HashMap::new(),
+            listed,
+            traces: Traces::default(),
+            denied: BTreeMap::new(),
+        }
+    }
 }
 
 /// A resource that one of the watches follows.
@@ -278,14 +299,38 @@ impl SeenJob {
         Some(SeenJob {
             key: job_key(job)?,
             uid: job.uid().unwrap_or_default(),
+            created_at: job.metadata.creation_timestamp.as_ref().map(|time| time.0),
             group: label(label::GROUP),
             run_id: label(label::RUN),
             node: annotation(annotation::NODE).unwrap_or_default(),
             content: annotation(annotation::CONTENT).unwrap_or_default(),
             note: annotation(annotation::OUTCOME),
             deadline_seconds: job.active_deadline_seconds.unwrap_or_default(),
+            suspended: job.suspended,
             facts: JobFacts::new(&job.status),
         })
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.facts.ending().is_none()
+    }
+
+    /// Whether a process of ours has ended it, so that nothing it was made for comes of it any longer.
+    pub fn is_being_ended(&self) -> bool {
+        self.note.is_some() || self.deadline_seconds == ENDED_BY_US_SECONDS
+    }
+
+    /// Whether a process of its own run has ended it in favour of another run's.
+    pub fn has_given_way(&self) -> bool {
+        let outcome = self.note.as_deref().and_then(|note| read_annotation(note, std::iter::empty()));
+        outcome.is_some_and(
+            |outcome| matches!(outcome.verdict, Verdict::Failed(failure) if failure.reason == Reason::Yielded),
+        )
+    }
+
+    /// What tells of two live Jobs which was there first; the same for whoever looks.
+    pub fn age(&self) -> (Option<Timestamp>, &str) {
+        (self.created_at, &self.uid)
     }
 }
 
@@ -407,7 +452,7 @@ mod tests {
             uid: Some(format!("uid-{name}")),
             ..ObjectMeta::default()
         };
-        WatchedJob { metadata, active_deadline_seconds: None, status: Default::default() }
+        WatchedJob { metadata, active_deadline_seconds: None, suspended: false, status: Default::default() }
     }
 
     fn broken(is_lasting: bool) -> WatchFailure {

@@ -24,6 +24,8 @@ const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 pub struct WatchedJob {
     pub metadata: ObjectMeta,
     pub active_deadline_seconds: Option<u32>,
+    /// A queue holds it: it has no pod, and its deadline does not run.
+    pub suspended: bool,
     pub status: JobStatus,
 }
 
@@ -68,6 +70,8 @@ struct WireJobSpec {
     /// The API server takes 64 bits.
     #[serde(default, deserialize_with = "saturating")]
     active_deadline_seconds: Option<u32>,
+    #[serde(default)]
+    suspend: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -117,13 +121,22 @@ struct WireMeta {
     resource_version: Option<String>,
     labels: Option<BTreeMap<String, String>>,
     annotations: Option<BTreeMap<String, String>>,
+    creation_timestamp: Option<Time>,
     deletion_timestamp: Option<Time>,
 }
 
 impl From<WireMeta> for ObjectMeta {
     fn from(meta: WireMeta) -> ObjectMeta {
-        let WireMeta { name, namespace, uid, resource_version, labels, annotations, deletion_timestamp } =
-            meta;
+        let WireMeta {
+            name,
+            namespace,
+            uid,
+            resource_version,
+            labels,
+            annotations,
+            creation_timestamp,
+            deletion_timestamp,
+        } = meta;
         ObjectMeta {
             name,
             namespace,
@@ -131,6 +144,7 @@ impl From<WireMeta> for ObjectMeta {
             resource_version,
             labels,
             annotations,
+            creation_timestamp,
             deletion_timestamp,
             ..ObjectMeta::default()
         }
@@ -139,9 +153,11 @@ impl From<WireMeta> for ObjectMeta {
 
 impl From<WireJob> for WatchedJob {
     fn from(job: WireJob) -> WatchedJob {
+        let spec = job.spec.unwrap_or_default();
         WatchedJob {
             metadata: job.metadata.into(),
-            active_deadline_seconds: job.spec.and_then(|spec| spec.active_deadline_seconds),
+            active_deadline_seconds: spec.active_deadline_seconds,
+            suspended: spec.suspend.unwrap_or(false),
             status: job.status.unwrap_or_default(),
         }
     }

@@ -81,6 +81,7 @@ pub async fn run(global: &GlobalArgs, args: &RunArgs) -> Result<u8, CommandError
         plan,
         concurrency: loaded.config.concurrency.get(),
         deadline,
+        deadline_is_computed: loaded.config.run_deadline_seconds.is_none(),
         replace: args.replace,
         render: Arc::new(|job| manifest(&renderer, job)),
         stop: signals.stop.clone(),

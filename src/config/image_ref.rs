@@ -111,6 +111,12 @@ impl ImageRef {
         }
     }
 
+    /// Whether `name`, one of the names that a node gives an image, is just this image's. Never a part of
+    /// it: `quay.io/team/app:1` is not `quay.io/team/app:12`.
+    pub fn is_called(&self, name: &str) -> bool {
+        ImageRef::parse(name).is_ok_and(|named| named.identity() == self.identity())
+    }
+
     /// Whether neither tag nor digest was written, so that `latest` is only assumed.
     pub fn lacks_tag(&self) -> bool {
         !self.has_tag && self.digest.is_empty()
@@ -231,6 +237,27 @@ mod tests {
     use proptest::prelude::*;
 
     const SHA: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn a_node_has_an_image_under_its_full_name_and_under_no_part_of_it() {
+        let digest = format!("quay.io/a/b@{SHA}");
+        for (image, name, expected) in [
+            ("nginx", "docker.io/library/nginx:latest", true),
+            ("docker.io/library/nginx:1", "nginx:1", true),
+            ("quay.io/a/b:1", "quay.io/a/b:1", true),
+            ("quay.io/a/b:1", "quay.io/a/b:12", false),
+            ("quay.io/a/b:1", "quay.io/x/quay.io/a/b:1", false),
+            ("quay.io/a/b:1", "quay.io/a/b", false),
+            ("quay.io/a/b:1", &digest, false),
+            (&format!("quay.io/a/b:1@{SHA}"), &digest, true),
+            (&digest, "quay.io/a/b:1", false),
+            (&digest, &format!("quay.io/a/c@{SHA}"), false),
+            ("quay.io/a/b:1", "<none>@<none>", false),
+            ("quay.io/a/b:1", "", false),
+        ] {
+            assert_eq!(ImageRef::parse(image).unwrap().is_called(name), expected, "{image} {name}");
+        }
+    }
 
     #[test]
     fn normalises_as_containerd_does() {

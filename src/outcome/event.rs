@@ -116,13 +116,18 @@ impl PullFacts {
     }
 }
 
+/// Whether a refusal is a quota's, which has no code of its own (`apiserver/pkg/admission/plugin/
+/// resourcequota`): used up, not counted yet, or without the requests that it asks for.
+pub fn is_of_quota(words: &str) -> bool {
+    ["exceeded quota", "status unknown for quota", "failed quota"].iter().any(|quota| words.contains(quota))
+}
+
 impl Rejection {
     /// Reads the message of a Job's `FailedCreate` event: `Error creating: …`.
     pub fn of_message(message: &str) -> Rejection {
         let words = message.strip_prefix(COMBINED).unwrap_or(message);
         let words = words.strip_prefix("Error creating: ").unwrap_or(words);
-        let quota =
-            ["exceeded quota", "status unknown for quota", "failed quota"].iter().any(|q| words.contains(q));
+        let quota = is_of_quota(words);
         // A webhook that cannot be reached, or an API server in trouble, may be well again at the
         // Job controller's next try; so may a quota when other pods end, and a service account that is
         // applied a moment after us.

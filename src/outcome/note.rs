@@ -44,10 +44,12 @@ pub fn read_annotation(text: &str, references: impl Iterator<Item = String>) -> 
         let reason = Reason::from_code(value["reason"].as_str()?)?;
         Some(Failure::new(reason, value["message"].as_str().unwrap_or_default()))
     };
-    if note["verdict"] != "failed" {
-        return None;
-    }
-    let verdict = Verdict::Failed(failure(&note)?);
+    let verdict = match note["verdict"].as_str()? {
+        "failed" => Verdict::Failed(failure(&note)?),
+        // Of a Job that was ended with every image there.
+        "succeeded" => Verdict::Succeeded,
+        _ => return None,
+    };
     let noted = note["images"].as_array().map(Vec::as_slice).unwrap_or_default();
     let state = |reference: String| {
         let image = noted.iter().find(|image| image["reference"] == reference.as_str());
@@ -126,6 +128,10 @@ mod tests {
         let references = || ["a", "b", "c", "d"].map(str::to_owned).into_iter();
         let text = annotation_text(&outcome, references());
         assert_eq!(read_annotation(&text, references()), Some(outcome));
+        let there = [ImageState::Present, ImageState::Pulled];
+        let outcome = JobOutcome { verdict: Verdict::Succeeded, images: there.map(image).to_vec() };
+        let references = || ["a", "b"].map(str::to_owned).into_iter();
+        assert_eq!(read_annotation(&annotation_text(&outcome, references()), references()), Some(outcome));
         for foreign in ["", "{}", "[]", "{\"verdict\":\"failed\",\"reason\":\"new-one\"}"] {
             assert_eq!(read_annotation(foreign, references()), None);
         }

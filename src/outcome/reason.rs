@@ -40,6 +40,9 @@ pub enum Reason {
     NameTaken,
     /// A later run had other content for the node and was told to replace.
     Replaced,
+    /// Another run had created a Job for the node a moment earlier. Stands on the Job that has given
+    /// way, never in a report: its node is done by the other Job, or by another one after it.
+    Yielded,
     /// A queue held the Job (`spec.suspend`) until the run's deadline.
     Suspended,
     /// The group's namespace does not exist.
@@ -79,6 +82,7 @@ impl Reason {
         Reason::JobFailed,
         Reason::NameTaken,
         Reason::Replaced,
+        Reason::Yielded,
         Reason::Suspended,
         Reason::NamespaceMissing,
         Reason::Forbidden,
@@ -121,6 +125,7 @@ impl Reason {
             Reason::JobFailed => "job-failed",
             Reason::NameTaken => "name-taken",
             Reason::Replaced => "replaced",
+            Reason::Yielded => "yielded",
             Reason::Suspended => "suspended",
             Reason::NamespaceMissing => "namespace-missing",
             Reason::Forbidden => "forbidden",

@@ -29,6 +29,14 @@ pub fn job_name(group: &str, node: &Node, identity: &RunIdentity, content: &str)
     }
 }
 
+/// The name of a second Job for what a Job called `name` was to do: that one has given way to another
+/// run's and keeps its name until its TTL. As deterministic, so that a repeated run meets it as well.
+pub fn next_name(name: &str) -> String {
+    let digits = sha256_hex(name.as_bytes());
+    let stem = name.rsplit_once('-').map_or(name, |(stem, _)| stem);
+    format!("{stem}-{}", &digits[..HASH_DIGITS])
+}
+
 /// `text` in a label's alphabet, cut to `max`, without dashes at its ends.
 fn label_part(text: &str, max: usize) -> String {
     let dashed: String = text
@@ -91,6 +99,16 @@ mod tests {
         for (i, one) in names.iter().enumerate() {
             assert!(names[i + 1..].iter().all(|other| other != one), "{names:?}");
         }
+    }
+
+    #[test]
+    fn a_second_job_is_told_from_the_first_by_its_hash_alone() {
+        let first = name(&"g".repeat(63), &"n".repeat(100), "u", "r");
+        let second = next_name(&first);
+        assert_eq!(second.len(), first.len());
+        assert_eq!(second[..second.len() - 10], first[..first.len() - 10]);
+        assert!(second != first && next_name(&second) != second);
+        assert_eq!(next_name("logging-node-001-0a93c02919"), next_name("logging-node-001-0a93c02919"));
     }
 
     #[test]

@@ -18,8 +18,10 @@ pub struct JobIndex {
 #[derive(Debug)]
 pub struct Queue {
     concurrency: usize,
-    /// Slots taken: our own Jobs, and live ones of earlier runs.
+    /// Slots taken: our own Jobs, and live ones of other runs.
     out: usize,
+    /// Those of them that live Jobs of other runs take.
+    others: usize,
     waiting: usize,
     batches: BTreeMap<usize, BatchTurns>,
     /// By group.
@@ -32,6 +34,8 @@ struct BatchTurns {
     group: String,
     /// Jobs whose node is free.
     ready: BTreeSet<JobIndex>,
+    /// Nothing of it is to start for the time being.
+    on_hold: bool,
 }
 
 /// What a group may have out, and has.
@@ -49,6 +53,8 @@ struct NodeTurns {
     waiting: VecDeque<JobIndex>,
     /// Live Jobs on the node.
     holders: usize,
+    /// Those of them that are other runs'.
+    others: usize,
 }
 
 impl Queue {
@@ -56,6 +62,7 @@ impl Queue {
         Queue {
             concurrency,
             out: 0,
+            others: 0,
             waiting: 0,
             batches: BTreeMap::new(),
             shares: HashMap::new(),
@@ -73,7 +80,8 @@ impl Queue {
         let share = self.shares.entry(group.to_owned()).or_insert(Share { limit, out: 0, batches: 0 });
         share.limit = limit;
         share.batches += 1;
-        self.batches.insert(batch, BatchTurns { group: group.to_owned(), ready: BTreeSet::new() });
+        let turns = BatchTurns { group: group.to_owned(), ready: BTreeSet::new(), on_hold: false };
+        self.batches.insert(batch, turns);
     }
 
     /// A limit of a group that holds for what is started from now on.
@@ -85,16 +93,12 @@ impl Queue {
 
     /// A Job of a batch that was added is to have its turn on `node`.
     pub fn push(&mut self, index: JobIndex, node: &str) {
-        let Some(batch) = self.batches.get_mut(&index.group) else { return };
-        let turns = match self.nodes.get_mut(node) {
-            Some(turns) => turns,
-            None => self.nodes.entry(node.to_owned()).or_default(),
-        };
-        if turns.waiting.is_empty() && turns.holders == 0 {
-            batch.ready.insert(index);
+        if !self.batches.contains_key(&index.group) {
+            return;
         }
-        turns.waiting.push_back(index);
+        self.turns_of(node).waiting.push_back(index);
         self.waiting += 1;
+        self.next_turn(node);
     }
 
     /// The next Job to start, if the limits leave room for one. Its slot stays taken until
@@ -103,13 +107,24 @@ impl Queue {
         if self.out >= self.concurrency {
             return None;
         }
-        let may_start = |batch: &&BatchTurns| {
-            let share = self.shares.get(&batch.group);
-            !batch.ready.is_empty() && share.is_some_and(|share| share.out < share.limit)
-        };
-        let index = *self.batches.values().find(may_start)?.ready.first()?;
+        let index = *self.batches.values().find(|batch| self.may_start(batch))?.ready.first()?;
         self.start(index, node_of(index));
         Some(index)
+    }
+
+    /// Lets nothing more of a batch start, or lets it again. What is out goes on, and other batches need
+    /// not wait for it on a node.
+    pub fn set_on_hold(&mut self, number: usize, on_hold: bool) {
+        let Some(batch) = self.batches.get_mut(&number) else { return };
+        if std::mem::replace(&mut batch.on_hold, on_hold) == on_hold {
+            return;
+        }
+        let waits = |turns: &NodeTurns| turns.waiting.iter().any(|index| index.group == number);
+        let nodes: Vec<String> =
+            self.nodes.iter().filter(|(_, turns)| waits(turns)).map(|(node, _)| node.clone()).collect();
+        for node in nodes {
+            self.next_turn(&node);
+        }
     }
 
     /// Takes the slot of a certain waiting Job, whatever the limits: it is live already.
@@ -123,7 +138,18 @@ impl Queue {
         if let Some(share) = self.share_of(index) {
             share.out = share.out.saturating_sub(1);
         }
-        self.release(node);
+        self.let_go(node);
+    }
+
+    /// Undoes a [`Queue::take`] or [`Queue::adopt`]: the Job is the next of its node again.
+    pub fn put_back(&mut self, index: JobIndex, node: &str) {
+        self.give_back(index, node);
+        if !self.batches.contains_key(&index.group) {
+            return;
+        }
+        self.turns_of(node).waiting.push_front(index);
+        self.waiting += 1;
+        self.next_turn(node);
     }
 
     /// A waiting Job is not to be started any longer.
@@ -148,26 +174,40 @@ impl Queue {
 
     /// A live Job of another run is on `node`: it takes a slot, and nothing of ours starts there.
     pub fn occupy(&mut self, node: &str) {
-        self.out += 1;
-        let turns = match self.nodes.get_mut(node) {
-            Some(turns) => turns,
-            None => self.nodes.entry(node.to_owned()).or_default(),
-        };
-        turns.holders += 1;
-        if let Some(front) = turns.waiting.front()
-            && let Some(batch) = self.batches.get_mut(&front.group)
-        {
-            batch.ready.remove(front);
+        self.hold(node);
+        self.others += 1;
+        if let Some(turns) = self.nodes.get_mut(node) {
+            turns.others += 1;
         }
     }
 
     /// Undoes one [`Queue::occupy`].
     pub fn release(&mut self, node: &str) {
-        self.out = self.out.saturating_sub(1);
+        self.others = self.others.saturating_sub(1);
         if let Some(turns) = self.nodes.get_mut(node) {
-            turns.holders = turns.holders.saturating_sub(1);
+            turns.others = turns.others.saturating_sub(1);
         }
-        self.next_turn(node);
+        self.let_go(node);
+    }
+
+    /// Whether a Job could start if live Jobs of other runs did not take slots.
+    pub fn lacks_slots(&self) -> bool {
+        self.out >= self.concurrency
+            && self.out - self.others < self.concurrency
+            && self.batches.values().any(|batch| self.may_start(batch))
+    }
+
+    /// Whether a Job waits for `node`, which nothing but live Jobs of other runs holds.
+    pub fn is_kept_from(&self, node: &str) -> bool {
+        let turns = self.nodes.get(node);
+        turns.is_some_and(|turns| {
+            !turns.waiting.is_empty() && turns.others > 0 && turns.others == turns.holders
+        })
+    }
+
+    /// Slots that live Jobs of other runs take, and all that there are.
+    pub fn slots(&self) -> (usize, usize) {
+        (self.others, self.concurrency)
     }
 
     /// Jobs that have not been started.
@@ -183,11 +223,32 @@ impl Queue {
     fn start(&mut self, index: JobIndex, node: &str) {
         // Before it leaves the node's list: its first one, whose turn it may be no longer, is known
         // by standing there.
-        self.occupy(node);
+        self.hold(node);
         self.unlist(index, node);
         if let Some(share) = self.share_of(index) {
             share.out += 1;
         }
+    }
+
+    /// A live Job is on `node`: it takes a slot, and nothing else starts there.
+    fn hold(&mut self, node: &str) {
+        self.out += 1;
+        self.turns_of(node).holders += 1;
+        self.next_turn(node);
+    }
+
+    /// Undoes one [`Queue::hold`].
+    fn let_go(&mut self, node: &str) {
+        self.out = self.out.saturating_sub(1);
+        if let Some(turns) = self.nodes.get_mut(node) {
+            turns.holders = turns.holders.saturating_sub(1);
+        }
+        self.next_turn(node);
+    }
+
+    fn may_start(&self, batch: &BatchTurns) -> bool {
+        let share = self.shares.get(&batch.group);
+        !batch.on_hold && !batch.ready.is_empty() && share.is_some_and(|share| share.out < share.limit)
     }
 
     fn share_of(&mut self, index: JobIndex) -> Option<&mut Share> {
@@ -203,17 +264,27 @@ impl Queue {
         }
     }
 
-    /// The first in line on a free node is ready; a node that nobody waits for is forgotten.
+    fn turns_of(&mut self, node: &str) -> &mut NodeTurns {
+        self.nodes.entry(node.to_owned()).or_default()
+    }
+
+    /// The first in line on a free node is ready, and none on another; a node that nobody waits for is
+    /// forgotten.
     fn next_turn(&mut self, node: &str) {
         let Some(turns) = self.nodes.get(node) else { return };
-        match (turns.holders, turns.waiting.front()) {
-            (0, Some(front)) => {
-                if let Some(batch) = self.batches.get_mut(&front.group) {
-                    batch.ready.insert(*front);
-                }
+        let mut is_free = turns.holders == 0;
+        if is_free && turns.waiting.is_empty() {
+            self.nodes.remove(node);
+            return;
+        }
+        for index in &turns.waiting {
+            let Some(batch) = self.batches.get_mut(&index.group) else { continue };
+            if is_free && !batch.on_hold {
+                batch.ready.insert(*index);
+                is_free = false;
+            } else {
+                batch.ready.remove(index);
             }
-            (0, None) => drop(self.nodes.remove(node)),
-            _ => {}
         }
     }
 }
@@ -349,6 +420,57 @@ mod tests {
         queue.give_back(first, "n0");
         queue.remove_batch(0);
         assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 1, job: 0 }));
+    }
+
+    #[test]
+    fn a_job_that_is_put_back_is_the_next_of_its_node() {
+        let plan = planned(&[(2, None), (2, None)]);
+        let mut queue = queue_of(&plan, 20);
+        let first = take(&mut queue, &plan).unwrap();
+        queue.put_back(first, "n0");
+        assert_eq!(take(&mut queue, &plan), Some(first));
+        // Another run's Job has taken the node meanwhile.
+        queue.occupy("n0");
+        queue.put_back(first, "n0");
+        assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 0, job: 1 }));
+        assert_eq!(take(&mut queue, &plan), None);
+        assert!(queue.is_kept_from("n0") && !queue.is_kept_from("n1") && !queue.is_kept_from("n9"));
+        queue.release("n0");
+        assert_eq!(take(&mut queue, &plan), Some(first));
+        queue.give_back(first, "n0");
+        assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 1, job: 0 }));
+    }
+
+    #[test]
+    fn a_batch_on_hold_lets_the_others_go_first() {
+        let plan = planned(&[(2, None), (2, None)]);
+        let mut queue = queue_of(&plan, 20);
+        queue.set_on_hold(0, true);
+        assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 1, job: 0 }));
+        queue.set_on_hold(0, false);
+        assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 0, job: 1 }), "file order again");
+        assert_eq!(take(&mut queue, &plan), None);
+        queue.give_back(JobIndex { group: 1, job: 0 }, "n0");
+        queue.set_on_hold(1, true);
+        queue.give_back(JobIndex { group: 0, job: 1 }, "n1");
+        assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 0, job: 0 }));
+        assert_eq!(take(&mut queue, &plan), None);
+    }
+
+    #[test]
+    fn slots_that_other_runs_take_are_told_from_ones_own() {
+        let plan = planned(&[(3, None)]);
+        let mut queue = queue_of(&plan, 2);
+        queue.occupy("elsewhere");
+        assert!(!queue.lacks_slots(), "one is left");
+        let own = take(&mut queue, &plan).unwrap();
+        assert!(queue.lacks_slots());
+        assert_eq!(queue.slots(), (1, 2));
+        queue.release("elsewhere");
+        let second = take(&mut queue, &plan).unwrap();
+        assert!(!queue.lacks_slots(), "all are ours");
+        queue.give_back(own, "n0");
+        queue.give_back(second, "n1");
     }
 
     #[test]

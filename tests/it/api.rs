@@ -597,7 +597,7 @@ async fn what_the_runs_of_a_week_have_left_fits_into_the_cronjobs_memory() {
 }
 
 #[tokio::test]
-async fn admissions_refusals_are_the_nodes_and_not_the_runs() {
+async fn a_quota_of_jobs_is_asked_again_and_keeps_other_creates_back() {
     fn quota(_: &Value) -> Response {
         failure(
             403,
@@ -605,6 +605,15 @@ async fn admissions_refusals_are_the_nodes_and_not_the_runs() {
             "jobs.batch \"g\" is forbidden: exceeded quota: one, requested: count/jobs.batch=1",
         )
     }
+    let begun = std::time::Instant::now();
+    let (ended, server) = run_against(2, vec![quota, created], "concurrency = 1").await;
+    ended.expect_code(0);
+    assert_eq!(server.posts(), 3);
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn admissions_refusals_are_the_nodes_and_not_the_runs() {
     fn webhook(_: &Value) -> Response {
         failure(403, "Forbidden", "admission webhook \"w\" denied the request: no")
     }
@@ -620,8 +629,7 @@ async fn admissions_refusals_are_the_nodes_and_not_the_runs() {
         failure(400, "BadRequest", "strict decoding error: unknown field \"spec.x\"")
     }
     for (script, reason, words) in [
-        (quota as fn(&Value) -> Response, "quota", "exceeded quota: one"),
-        (webhook, "forbidden", "denied the request: no"),
+        (webhook as fn(&Value) -> Response, "forbidden", "denied the request: no"),
         (policy, "forbidden", "denied request: never"),
         (policy_with_another_code, "forbidden", "denied request: never"),
         (strict, "api-error", "unknown field"),

@@ -16,6 +16,7 @@
 //! * `oracles`: what we read means what it means to those who read it elsewhere.
 //! * `serve`: the process that stays. `reload`: its config is edited. `joining`: its nodes come and go.
 //!   `replicas`: it runs twice, hangs, and dies.
+//! * `two_runs`: two runs at the same time. `held_up`: queues, quotas and hands that touch our Jobs.
 //! * `output`: streams that are full, closed, blocked or a terminal.
 //! * `scripts`: what the Makefile calls. `shipped`: what the repository ships agrees with the code and
 //!   with itself.
@@ -40,6 +41,7 @@ mod election;
 mod eligibility;
 mod faults;
 mod gate;
+mod held_up;
 mod interface;
 mod joining;
 mod limits;
@@ -55,3 +57,4 @@ mod scripts;
 mod serve;
 mod shipped;
 mod support;
+mod two_runs;

@@ -5,9 +5,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::stalls::Stalls;
 use crate::outcome::{Failure, JobResult};
 use crate::plan::{JobIndex, PlannedGroup, PlannedJob};
 use crate::render::Manifest;
@@ -22,6 +24,9 @@ pub struct Batch<'a> {
     pub render: Render<'a>,
     /// When its run ends, done or not; `None` where somebody else sees to that.
     pub deadline: Option<Instant>,
+    /// The deadline was computed from what the Jobs may take, which what others hold up comes on top of:
+    /// when it was set, and how long they had held up Jobs of ours by then.
+    computed: Option<(Instant, Duration)>,
     /// Its deadline has passed: what is still created is ended at once.
     pub closing: bool,
     /// Jobs without a result.
@@ -48,7 +53,27 @@ pub struct Batches<'a> {
 impl<'a> Batch<'a> {
     pub fn new(planned: PlannedGroup, render: Render<'a>, deadline: Option<Instant>) -> Batch<'a> {
         let open = planned.jobs.len();
-        Batch { planned, render, deadline, closing: false, open }
+        Batch { planned, render, deadline, computed: None, closing: false, open }
+    }
+
+    /// Its deadline moves on while others keep its Jobs from starting.
+    pub fn with_computed_deadline(self, now: Instant) -> Batch<'a> {
+        Batch { computed: Some((now, Duration::ZERO)), ..self }
+    }
+
+    /// It is added to a runner whose Jobs others have held up for this long.
+    pub fn is_added(&mut self, stalls: &Stalls, now: Instant) {
+        if let Some((_, held_up)) = &mut self.computed {
+            *held_up = stalls.total(now);
+        }
+    }
+
+    /// When it ends, done or not.
+    pub fn ends_at(&self, stalls: &Stalls, now: Instant) -> Option<Instant> {
+        let deadline = self.deadline?;
+        let Some((since, held_up)) = self.computed else { return Some(deadline) };
+        let own = deadline.saturating_duration_since(since);
+        Some(deadline + stalls.extension_since(held_up, now, own))
     }
 
     /// Adds a Job, and says where it stands.

@@ -9,7 +9,7 @@ use super::super::job_events::JobFailure;
 use super::super::retry::PATIENCE;
 use super::super::watch::JobKey;
 use super::batch::{Batch, FinishedBatch};
-use super::flight::Flight;
+use super::flight::{Flight, Search};
 use super::pass::End;
 use super::{Answer, FAREWELL, LAST_ANSWERS, Runner, Step, Trouble};
 use crate::outcome::{Adopted, Ending, Evidence, JobOutcome, JobResult, Verdict, annotation_text};
@@ -19,16 +19,20 @@ impl Runner<'_> {
     /// Judges a Job, leaves the evidence on it, and frees its slot.
     pub(super) fn conclude(&mut self, index: JobIndex, ending: Ending) {
         let Some(flight) = self.flights.get_mut(&index) else { return };
+        if flight.wants_search(&ending) {
+            return self.search(index, Search::Unheard);
+        }
         if flight.wants_last_look(&ending) {
             flight.wait_for_last_look(ending, Instant::now());
             return self.look(index);
         }
-        let Some(Flight { evidence, judged, posted, ended, started_at, .. }) = self.flights.get(&index)
+        let Some(Flight { evidence, judged, posted, ended, disowned, started_at, .. }) =
+            self.flights.get(&index)
         else {
             return;
         };
         let (judged, started_at) = (judged.clone(), *started_at);
-        let exists = *posted && ending != Ending::JobDeleted;
+        let exists = *posted && !disowned && ending != Ending::JobDeleted;
         let known = *ended || judged.is_some();
         let outcome = judged.unwrap_or_else(|| evidence.outcome(&ending));
         if exists && !known && matches!(outcome.verdict, Verdict::Failed(_)) {
@@ -64,7 +68,7 @@ impl Runner<'_> {
     }
 
     pub(super) fn leave_evidence(&mut self, index: JobIndex, outcome: &JobOutcome, end_now: bool) {
-        let Some(flight) = self.flights.get(&index) else { return };
+        let Some(flight) = self.flights.get(&index).filter(|flight| !flight.disowned) else { return };
         let Some(job) = self.batches.job(index) else { return };
         let references = job.group.images.iter().map(ToString::to_string);
         let text = annotation_text(outcome, references);
@@ -160,12 +164,23 @@ impl Runner<'_> {
     pub(super) fn remove(&mut self, number: usize) -> Option<FinishedBatch> {
         let planned = self.batches.remove(number)?.planned;
         let jobs = planned.jobs.iter().enumerate();
-        let results = jobs.map(|(job, planned)| {
+        let mut results = Vec::with_capacity(planned.jobs.len());
+        for (job, planned) in jobs {
             let known = self.results.remove(&JobIndex { group: number, job });
-            known.unwrap_or_else(|| not_started(planned))
-        });
-        let results = results.collect();
+            results.push(known.unwrap_or_else(|| self.not_begun(planned)));
+        }
         Some(FinishedBatch { number, planned, results })
+    }
+}
+
+impl Runner<'_> {
+    /// What is said of a Job that never had its turn, and why it had none.
+    pub(super) fn not_begun(&self, job: &PlannedJob) -> JobResult {
+        let result = not_started(job);
+        let failure = self.rooms.refusal(&job.namespace).cloned().or_else(|| self.kept_out(&job.node.name));
+        let Some(failure) = failure else { return result };
+        let evidence = Evidence::unseen(job.group.images.len());
+        JobResult { outcome: evidence.outcome(&Ending::NotCreated(failure)), ..result }
     }
 }
 

@@ -18,8 +18,11 @@ impl<'a> Runner<'a> {
     pub fn add(&mut self, batch: Batch<'a>) -> usize {
         let (name, jobs) = (batch.planned.group.name.clone(), batch.planned.jobs.len());
         let limit = batch.planned.limit;
+        let mut batch = batch;
+        batch.is_added(&self.stalls, Instant::now());
         let number = self.batches.add(batch);
         self.queue.add_batch(number, &name, limit);
+        self.hold_where_full(number);
         for job in 0..jobs {
             self.enqueue(JobIndex { group: number, job });
         }
@@ -55,7 +58,8 @@ impl<'a> Runner<'a> {
 
     /// Whether this very Job is waiting for its turn, or out.
     pub fn is_under_way(&self, job: &PlannedJob) -> bool {
-        self.by_key.contains_key(&(job.namespace.clone(), job.name.clone()))
+        let key = (job.namespace.clone(), job.name.clone());
+        self.by_key.contains_key(&key) || self.yielded.contains_key(&key)
     }
 
     /// Batches whose Jobs are all over.
@@ -66,7 +70,7 @@ impl<'a> Runner<'a> {
 
     /// Nothing more of a batch is created; what is live is followed to its end.
     pub fn give_up(&mut self, number: usize, failure: &Failure) {
-        self.withdraw(number, |job| {
+        self.withdraw(number, |_, job| {
             let ending = Ending::NotCreated(failure.clone());
             let outcome = Evidence::unseen(job.group.images.len()).outcome(&ending);
             JobResult { outcome, ..not_started(job) }
@@ -102,13 +106,14 @@ impl<'a> Runner<'a> {
     /// Ends the batches whose deadline has passed.
     pub(super) fn close_batches(&mut self, now: Instant) {
         let due = self.batches.iter().filter(|(_, batch)| !batch.closing);
-        let due = due.filter(|(_, batch)| batch.deadline.is_some_and(|deadline| deadline <= now));
+        let due =
+            due.filter(|(_, batch)| batch.ends_at(&self.stalls, now).is_some_and(|ends_at| ends_at <= now));
         let due: Vec<usize> = due.map(|(number, _)| number).collect();
         for number in due {
             if let Some(batch) = self.batches.get_mut(number) {
                 batch.closing = true;
             }
-            self.withdraw(number, not_started);
+            self.withdraw(number, Runner::not_begun);
             let live =
                 self.flights.iter().filter(|(index, flight)| index.group == number && flight.is_live());
             let live: Vec<JobIndex> = live.map(|(index, _)| *index).collect();
@@ -118,13 +123,13 @@ impl<'a> Runner<'a> {
         }
     }
 
-    fn enqueue(&mut self, index: JobIndex) {
+    pub(super) fn enqueue(&mut self, index: JobIndex) {
         let Some(job) = self.batches.job(index) else { return };
         self.by_key.insert((job.namespace.clone(), job.name.clone()), index);
         self.queue.push(index, &job.node.name);
     }
 
-    fn withdraw(&mut self, number: usize, result: impl Fn(&PlannedJob) -> JobResult) {
+    fn withdraw(&mut self, number: usize, result: impl Fn(&Runner<'a>, &PlannedJob) -> JobResult) {
         let Some(batch) = self.batches.get(number) else { return };
         let jobs = 0..batch.planned.jobs.len();
         for index in jobs.map(|job| JobIndex { group: number, job }) {
@@ -133,7 +138,7 @@ impl<'a> Runner<'a> {
             }
             let Some(job) = self.batches.job(index) else { continue };
             self.queue.withdraw(index, &job.node.name);
-            let result = result(job);
+            let result = result(self, job);
             self.keep_result(index, result);
         }
     }
@@ -144,9 +149,11 @@ impl<'a> Runner<'a> {
         self.by_key.retain(|_, index| index.group != number);
         self.pods.retain(|_, index| index.group != number);
         self.early.retain(|index, _| index.group != number);
+        self.yielded.retain(|_, index| index.group != number);
         self.finished.clear();
         if self.is_idle() {
             // Of pods of ours that are over by now, or of nobody's.
+            self.early_pods.clear();
             self.early_pulls.clear();
             self.early_pulls_count = 0;
         }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::super::watch::JobKey;
+use super::super::retry::PATIENCE;
+use super::super::watch::{JobKey, SeenJob};
 use super::{LAST_WORDS, LOOK_LIMIT, SLOT_GRACE};
 use crate::outcome::{Adopted, Ending, Evidence, Failure, JobOutcome, Rejection};
 
@@ -18,6 +19,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// How long the Job controller may take to take a Job up. At upstream's limit of 3.4 Jobs a second
 /// (measured) that is the 2,000th of a run without a limit of its own.
 const START_PATIENCE: Duration = Duration::from_secs(600);
+/// How long a queue may hold a Job before the run does: the longest that a run's deadline can be.
+const LONGEST_RUN: Duration = Duration::from_secs(168 * 3600);
 
 /// How long a Job with this deadline holds its slot from its start, with time for a last look.
 pub fn own_time(deadline_seconds: u32) -> Duration {
@@ -29,6 +32,8 @@ pub struct Flight {
     pub key: JobKey,
     /// Empty until the watch has shown the Job.
     pub uid: String,
+    /// To the second; `None` until the watch has shown the Job.
+    pub created_at: Option<Timestamp>,
     /// The last word on why the Job of this uid has no pod: events outlive a Job, and the next one of
     /// its name must not be judged by them.
     rejection: Option<(String, Rejection)>,
@@ -38,7 +43,11 @@ pub struct Flight {
     pub until: Instant,
     /// Its deadline, as far as the Job controller is known to count it.
     started: bool,
-    deadline_seconds: u32,
+    pub deadline_seconds: u32,
+    /// Since when a queue has held the Job: it has no pod, and its deadline does not run.
+    pub suspended: Option<Instant>,
+    /// Somebody took our labels from the Job: it is followed by its pods, and not touched any more.
+    pub disowned: bool,
     /// The Job is over; its pods' last words are waited for until this.
     pub over: Option<(Ending, Instant)>,
     /// The API server has the Job.
@@ -50,7 +59,19 @@ pub struct Flight {
     /// What an earlier process of the run has written on the failed Job.
     pub judged: Option<JobOutcome>,
     pub adopted: Option<Adopted>,
+    pub search: Search,
     pub look: Look,
+}
+
+/// Whether the API server was asked for the Job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    NotYet,
+    /// It is being asked: the Job has left the watch.
+    LeftWatch,
+    /// It is being asked: nothing was heard of the Job's end, or of the Job at all.
+    Unheard,
+    Done,
 }
 
 /// Whether somebody looks after the Job's node.
@@ -74,18 +95,22 @@ impl Flight {
         Flight {
             key,
             uid: String::new(),
+            created_at: None,
             rejection: None,
             evidence,
             started_at,
             until,
             started: false,
             deadline_seconds: 0,
+            suspended: None,
+            disowned: false,
             over: None,
             posted: false,
             unanswered: None,
             ended: false,
             judged: None,
             adopted: None,
+            search: Search::NotYet,
             look: Look::From(until),
         }
     }
@@ -98,6 +123,25 @@ impl Flight {
             self.until = now + own_time(deadline_seconds) + START_PATIENCE;
             self.look = Look::From(now + LOST_AFTER);
         }
+    }
+
+    /// Takes in whether a queue holds the Job. While it does, no time of the Job's runs; once it does not,
+    /// the Job stands as it did when it was created.
+    pub fn observe_suspension(&mut self, suspended: bool, now: Instant) {
+        self.evidence.observe_suspension(suspended);
+        if suspended == self.suspended.is_some() {
+            return;
+        }
+        self.suspended = suspended.then_some(now);
+        if self.ended {
+            return;
+        }
+        self.started = false;
+        let (until, look) = match suspended {
+            true => (LONGEST_RUN, LONGEST_RUN),
+            false => (own_time(self.deadline_seconds) + START_PATIENCE, LOST_AFTER),
+        };
+        (self.until, self.look) = (now + until, Look::From(now + look));
     }
 
     /// The Job controller has taken the Job up, at the latest now.
@@ -114,8 +158,9 @@ impl Flight {
         }
     }
 
-    pub fn is_known_as(&mut self, uid: String) {
-        self.uid = uid;
+    pub fn is_known_as(&mut self, job: &SeenJob) {
+        self.uid.clone_from(&job.uid);
+        self.created_at = job.created_at;
         self.weigh_rejection();
     }
 
@@ -135,6 +180,32 @@ impl Flight {
         self.over.get_or_insert((ending, now + LAST_WORDS));
     }
 
+    /// Nothing was heard of the Job's end, or of the Job at all: after an outage the reason may be that
+    /// nobody could tell. Asked once, for as long as the outage may last.
+    pub fn wants_search(&self, ending: &Ending) -> bool {
+        let unheard = match ending {
+            Ending::GaveUp => true,
+            Ending::NotCreated(_) => self.unanswered.is_some() && !self.posted,
+            _ => false,
+        };
+        unheard && self.search == Search::NotYet
+    }
+
+    pub fn begin_search(&mut self, search: Search, now: Instant) {
+        self.search = search;
+        if search == Search::Unheard {
+            // An answer comes by then, or an error.
+            self.until = now + PATIENCE + LOOK_LIMIT;
+        }
+    }
+
+    /// The search found the Job. What of it that was not known may give it time again.
+    pub fn end_search(&mut self, now: Instant) {
+        if let Search::Unheard = std::mem::replace(&mut self.search, Search::NotYet) {
+            self.until = now;
+        }
+    }
+
     /// The Job is over, and judged once somebody has looked after its node.
     pub fn wait_for_last_look(&mut self, ending: Ending, now: Instant) {
         self.look = Look::Last;
@@ -144,6 +215,11 @@ impl Flight {
 
     pub fn is_live(&self) -> bool {
         self.posted && self.over.is_none()
+    }
+
+    /// Whether the Job can be ended in favour of another one: it is live, known, and ours to end.
+    pub fn may_give_way(&self) -> bool {
+        self.is_live() && !self.uid.is_empty() && !self.ended && !self.disowned
     }
 
     pub fn timer(&self) -> Instant {
@@ -178,7 +254,7 @@ impl Flight {
     /// A deadline without a cause may be the node's fault, and it is asked about once.
     pub fn wants_last_look(&self, ending: &Ending) -> bool {
         let timed_out = match ending {
-            Ending::GaveUp => true,
+            Ending::GaveUp | Ending::JobDeleted => true,
             Ending::Failed { reason, .. } => reason == "DeadlineExceeded",
             _ => false,
         };

@@ -3,10 +3,10 @@
 use tokio::time::Instant;
 
 use super::super::ClusterError;
-use super::super::watch::{Seen, SeenJob};
-use super::flight::Look;
-use super::{EARLY_PULLS_MAX, Runner, witness};
-use crate::outcome::{Decision, Ending, PodEvent, read_annotation};
+use super::super::watch::{JobKey, Seen, SeenJob};
+use super::flight::{Look, Search};
+use super::{EARLY_PODS_MAX, EARLY_PULLS_MAX, Runner, witness};
+use crate::outcome::{Decision, Ending, PodEvent, PodFacts, Verdict, read_annotation};
 use crate::plan::JobIndex;
 
 impl Runner<'_> {
@@ -33,14 +33,24 @@ impl Runner<'_> {
             Seen::PodEvent(uid, _) => self.pods.get(uid).copied(),
             Seen::Trouble(_) | Seen::Denied(_) => None,
         };
+        if let Seen::JobGone((namespace, _)) = &seen {
+            self.room_in(namespace, Instant::now());
+        }
         match (index, seen) {
             (None, Seen::Job(job)) => self.on_job_of_other_run(*job),
             (None, Seen::JobGone(key)) => {
                 self.release_holder(&key);
                 self.earlier.forget(&key);
+                self.early_pods.remove(&key);
             }
             (None, Seen::PodEvent(uid, event)) => self.keep_pod_event(uid, event),
-            (None, _) => {}
+            (None, Seen::Pod(key, pod)) => self.keep_pod(key, pod),
+            (None, Seen::PodGone(key, uid)) => {
+                if let Some(pods) = self.early_pods.get_mut(&key) {
+                    pods.retain(|pod| pod.uid != uid);
+                }
+            }
+            (None, Seen::Rejected(..) | Seen::Trouble(_) | Seen::Denied(_)) => {}
             (Some(index), seen) => {
                 if let Seen::Pod(_, facts) = &seen {
                     self.pods.insert(facts.uid.clone(), index);
@@ -51,19 +61,27 @@ impl Runner<'_> {
         None
     }
 
-    /// To the Job's flight, to its result, or kept until it has a flight.
+    /// To the Job's flight, to its result, or kept until it has a flight. A live Job of this very run that
+    /// another process has made gets one at once.
     pub(super) fn route(&mut self, index: JobIndex, seen: Seen) {
-        match (self.flights.contains_key(&index), self.results.get_mut(&index), seen) {
+        let (is_out, is_over) = (self.flights.contains_key(&index), self.results.contains_key(&index));
+        match (is_out, is_over, seen) {
             (true, _, seen) => self.observe(index, seen),
-            (false, Some(result), Seen::PodEvent(_, PodEvent::Pull(pull))) => {
-                if let Some(job) = self.batches.job(index) {
+            (false, true, Seen::PodEvent(_, PodEvent::Pull(pull))) => {
+                if let (Some(result), Some(job)) = (self.results.get_mut(&index), self.batches.job(index)) {
                     witness::add_pull(result, &job.group.images, &pull);
                 }
             }
-            (false, Some(_), _) => {}
+            (false, true, _) => {}
             // What is gone before we have created ours was not ours, nor is what was seen of it.
-            (false, None, Seen::JobGone(_)) => drop(self.early.remove(&index)),
-            (false, None, seen) => self.early.entry(index).or_default().push(seen),
+            (false, false, Seen::JobGone(_)) => drop(self.early.remove(&index)),
+            (false, false, Seen::Job(job)) if self.may_resume(index, &job) => {
+                if self.settled {
+                    self.note_stranger(&job.key);
+                }
+                self.resume(index, *job);
+            }
+            (false, false, seen) => self.early.entry(index).or_default().push(seen),
         }
     }
 
@@ -76,24 +94,47 @@ impl Runner<'_> {
         self.early_pulls.entry(pod).or_default().push(event);
     }
 
+    /// Its Job may be adopted yet: the watches do not say in which order things happened.
+    fn keep_pod(&mut self, key: JobKey, pod: PodFacts) {
+        if self.early_pods.len() >= EARLY_PODS_MAX {
+            self.early_pods.clear();
+        }
+        let pods = self.early_pods.entry(key).or_default();
+        pods.retain(|known| known.uid != pod.uid);
+        pods.push(pod);
+    }
+
     pub(super) fn observe(&mut self, index: JobIndex, seen: Seen) {
         let Some(flight) = self.flights.get_mut(&index) else { return };
         match seen {
-            Seen::Pod(_, facts) => {
-                flight.evidence.observe_pod(&facts);
-                for event in self.early_pulls.remove(&facts.uid).unwrap_or_default() {
-                    flight.evidence.observe_pod_event(&facts.uid, &event);
-                }
-            }
+            Seen::Pod(_, facts) => self.observe_pod(index, &facts),
             Seen::PodGone(_, uid) => flight.evidence.observe_pod_gone(&uid),
             Seen::PodEvent(pod, event) => flight.evidence.observe_pod_event(&pod, &event),
             Seen::Rejected(_, uid, rejection) => flight.on_rejection(uid, rejection),
-            Seen::Job(job) => self.on_job(index, *job),
-            // An adopted Job has two names: its own, and that of the one it stands in for.
-            Seen::JobGone(key) if flight.key == key => flight.is_over(Ending::JobDeleted, Instant::now()),
+            Seen::Job(job) => {
+                // What the watch shows bears our labels.
+                flight.disowned &= flight.key != job.key;
+                self.on_job(index, *job);
+            }
+            // An adopted Job has two names: its own, and that of the one it stands in for. One that lost a
+            // label leaves the watch as one that was deleted does.
+            Seen::JobGone(key) if flight.key == key => {
+                if flight.over.is_none() && flight.search != Search::LeftWatch {
+                    self.search(index, Search::LeftWatch);
+                }
+            }
             Seen::JobGone(_) | Seen::Trouble(_) | Seen::Denied(_) => {}
         }
         self.decide(index);
+    }
+
+    pub(super) fn observe_pod(&mut self, index: JobIndex, facts: &PodFacts) {
+        let Some(flight) = self.flights.get_mut(&index) else { return };
+        self.pods.insert(facts.uid.clone(), index);
+        flight.evidence.observe_pod(facts);
+        for event in self.early_pulls.remove(&facts.uid).unwrap_or_default() {
+            flight.evidence.observe_pod_event(&facts.uid, &event);
+        }
     }
 
     pub(super) fn on_job(&mut self, index: JobIndex, job: SeenJob) {
@@ -102,18 +143,28 @@ impl Runner<'_> {
         let Some(flight) = self.flights.get_mut(&index).filter(|flight| flight.key == job.key) else {
             return;
         };
-        flight.created(Instant::now(), job.deadline_seconds);
-        flight.is_known_as(job.uid);
+        let now = Instant::now();
+        flight.created(now, job.deadline_seconds);
+        flight.is_known_as(&job);
+        if job.is_live() {
+            flight.observe_suspension(job.suspended, now);
+        }
         if job.facts.started {
-            flight.is_started(Instant::now());
+            flight.is_started(now);
+        }
+        if !flight.ended && job.has_given_way() {
+            // By another process of this run.
+            return self.start_over(index, job);
         }
         if let Some(ending) = job.facts.ending() {
             // Judged by an earlier process of this run, while the pod could still be asked.
             if !flight.ended && matches!(ending, Ending::Failed { .. }) {
                 flight.judged = job.note.and_then(|note| read_annotation(&note, references));
             }
-            flight.is_over(ending, Instant::now());
+            flight.is_over(ending, now);
+            return;
         }
+        self.give_way_if_younger(index);
     }
 
     /// Acts on what is known of a Job by now.
@@ -129,10 +180,32 @@ impl Runner<'_> {
             }
             return;
         }
-        if flight.posted && !flight.ended && flight.evidence.decide() == Decision::EndEarly {
+        let ends_early = flight.evidence.decide() == Decision::EndEarly;
+        if flight.disowned {
+            // Nobody will say how it ends, nor may it be ended.
+            if ends_early || flight.evidence.all_proven() {
+                self.conclude(index, Ending::EndedEarly);
+            }
+            return;
+        }
+        if flight.posted && !flight.ended && ends_early {
             flight.ended = true;
             let outcome = flight.evidence.outcome(&Ending::EndedEarly);
+            let carrier = flight.evidence.broken_carrier().map(|failure| failure.message);
+            if let (Verdict::Succeeded, Some(cause)) = (&outcome.verdict, carrier) {
+                self.warn_of_carrier(&cause);
+            }
             self.leave_evidence(index, &outcome, true);
+        }
+    }
+
+    /// Once a run, since it is one cause for all nodes.
+    fn warn_of_carrier(&mut self, cause: &str) {
+        if !std::mem::replace(&mut self.carrier_warned, true) {
+            tracing::warn!(
+                "the carrier image cannot be pulled ({cause}): Jobs are ended as soon as all of their images are on the \
+                 node; check `carrier_image`"
+            );
         }
     }
 }

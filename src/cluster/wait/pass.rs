@@ -1,5 +1,7 @@
 //! One pass: all batches at the start, and an end when they are over, at the deadline, or by a signal.
 
+use std::time::Duration;
+
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -7,6 +9,7 @@ use super::super::watch::JobKey;
 use super::super::{Cluster, ClusterError, Watches};
 use super::batch::{Batch, Render};
 use super::lost::Lost;
+use super::stalls::TICK;
 use super::{LAST_ANSWERS, Runner, RunnerInputs, Step, Trouble};
 use crate::outcome::JobResult;
 use crate::plan::Plan;
@@ -22,6 +25,8 @@ pub struct RunInputs<'a> {
     pub concurrency: usize,
     /// When the run ends, done or not.
     pub deadline: Instant,
+    /// The deadline was computed: what other runs' Jobs hold this one up comes on top of it.
+    pub deadline_is_computed: bool,
     /// End live Jobs of earlier runs that have other content, instead of waiting for them.
     pub replace: bool,
     pub render: Render<'a>,
@@ -47,7 +52,8 @@ pub struct RunEnd {
 impl Cluster {
     /// Runs the whole plan.
     pub async fn apply_and_wait<'a>(&'a self, mut watches: Watches, inputs: RunInputs<'a>) -> RunEnd {
-        let RunInputs { plan, concurrency, deadline, replace, render, stop, on_step } = inputs;
+        let RunInputs { plan, concurrency, deadline, deadline_is_computed, replace, render, stop, on_step } =
+            inputs;
         let Plan { identity, run_deadline_seconds, groups } = plan;
         let mut runner = Runner::new(self, RunnerInputs { concurrency, replace, stop, on_step });
         for planned in groups {
@@ -62,8 +68,9 @@ impl Cluster {
         drop(denied);
         let end = match fatal {
             Some(error) => End::Fatal(error),
-            None => runner.follow(&mut watches, deadline, &mut lost).await,
+            None => runner.follow(&mut watches, (deadline, deadline_is_computed), &mut lost).await,
         };
+        let deadline = runner.ends_at.unwrap_or(deadline);
         if let End::Deadline = end {
             runner.end_live_jobs();
         }
@@ -110,19 +117,36 @@ pub enum End {
 
 impl Runner<'_> {
     /// The loop of one pass.
-    async fn follow(&mut self, watches: &mut Watches, deadline: Instant, lost: &mut Lost) -> End {
+    ///
+    /// The deadline moves on while others keep Jobs from starting, where it is computed.
+    async fn follow(
+        &mut self,
+        watches: &mut Watches,
+        (deadline, is_computed): (Instant, bool),
+        lost: &mut Lost,
+    ) -> End {
         let stop = self.inputs.stop.clone();
+        let own = deadline.saturating_duration_since(Instant::now());
         loop {
+            let now = Instant::now();
+            let held_up = if is_computed { self.stalls.extension(now, own) } else { Duration::ZERO };
+            let ends_at = deadline + held_up;
+            self.ends_at = Some(ends_at);
+            if ends_at <= now {
+                return End::Deadline;
+            }
             self.start_what_may_start();
             // One pass keeps its batches to the end, for the report.
             self.over.clear();
             if self.is_idle() {
                 return End::Done;
             }
+            // Where it moves along it is looked at again.
+            let wake = if is_computed { ends_at.max(now + TICK) } else { ends_at };
             let trouble = tokio::select! {
                 biased;
                 () = stop.cancelled() => return End::Stopped,
-                () = sleep_until(deadline) => return End::Deadline,
+                () = sleep_until(wake) => None,
                 trouble = self.turn(watches) => trouble,
             };
             if let Some(error) = trouble.and_then(|trouble| lost.add(self, trouble)) {

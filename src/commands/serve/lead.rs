@@ -278,6 +278,14 @@ fn on_step<'a>(served: Rc<RefCell<Vec<Served>>>) -> Box<dyn FnMut(Step<'_>) + 'a
         Step::Started(job) => {
             tracing::debug!(node = job.node.name, group = job.group.name, job = job.name, "started");
         }
+        Step::PutBack(job) => {
+            tracing::debug!(
+                node = job.node.name,
+                group = job.group.name,
+                job = job.name,
+                "waits for its turn again"
+            );
+        }
         Step::Finished(job, outcome) => {
             if let Verdict::Succeeded = outcome.verdict {
                 served.borrow_mut().push(Served {

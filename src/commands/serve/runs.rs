@@ -87,7 +87,11 @@ impl Lead<'_> {
         let renderer = self.active.renderer.clone();
         let render: Render<'_> = Arc::new(move |job| manifest(&renderer, job));
         let namespace = planned.jobs.first().map(|job| job.namespace.clone());
-        let number = self.runner.add(Batch::new(planned, render, Some(deadline)));
+        let mut batch = Batch::new(planned, render, Some(deadline));
+        if config.run_deadline_seconds.is_none() {
+            batch = batch.with_computed_deadline(Instant::now());
+        }
+        let number = self.runner.add(batch);
         self.under_way.insert(number, run);
         // Nobody would hear of its Jobs.
         if let Some(error) = namespace.and_then(|namespace| self.watches.denied().get(&namespace)) {

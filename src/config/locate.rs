@@ -8,6 +8,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::file::{Path, Step, Target};
+use written::Written;
+
+mod written;
 
 /// A TOML text that parses, with the place of everything in it.
 #[derive(Debug)]
@@ -64,26 +67,14 @@ impl<'t> Places<'t> {
         Some(Found { key: Some(key.span()), value })
     }
 
-    /// Offsets into a string's value as offsets into the text. Where escapes or a multi-line opening
-    /// make the two differ, the whole value is meant.
+    /// Offsets into a string's value as offsets into the text.
     fn within(&self, value: &Spanned<DeValue<'t>>, within: &Range<usize>) -> Range<usize> {
         let span = value.span();
         let written = self.text.get(span.clone()).unwrap_or_default();
-        let quotes = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quotes| written.starts_with(quotes));
-        match (value.get_ref().as_str(), quotes) {
-            (Some(content), Some(quotes)) => {
-                let inside = &written[quotes.len()..];
-                // TOML drops a line break right behind three quotes.
-                let trimmed = inside.trim_start_matches('\r').trim_start_matches('\n');
-                let (skipped, inside) = match quotes.len() {
-                    3 => (inside.len() - trimmed.len(), trimmed),
-                    _ => (0, inside),
-                };
-                let start = span.start + quotes.len() + skipped;
-                match inside.starts_with(content) {
-                    true => start + within.start..start + within.end,
-                    false => span,
-                }
+        match (value.get_ref().as_str(), Written::new(written)) {
+            (Some(_), Some(string)) => {
+                let Range { start, end } = string.span(within);
+                span.start + start..span.start + end
             }
             _ => span,
         }
@@ -113,8 +104,9 @@ mod tests {
         // Inside of three quotes the first line break does not count.
         let inline = Places::new("a = \"\"\"\nx\ny\"\"\"").unwrap();
         assert_eq!(inline.span(&Path::default().key("a"), &Target::Within(2..3)), Some(10..11));
-        // Escapes shift what stands behind them, so the whole value is pointed at.
-        assert_eq!(words(&["groups", "1", "images", "0"], Target::Within(1..2)), Some("\"a\\u0062c\""));
+        // Escapes shift what stands behind them.
+        assert_eq!(words(&["groups", "1", "images", "0"], Target::Within(1..2)), Some("\\u0062"));
+        assert_eq!(words(&["groups", "1", "images", "0"], Target::Within(2..3)), Some("c"));
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod settings;
 mod template;
 mod toleration;
 mod validate;
+pub mod values;
 pub mod watch;
 
 /// A config that is ready to be planned from.

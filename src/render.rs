@@ -168,6 +168,11 @@ impl Renderer {
         })
     }
 
+    /// Whether some template compares values with `text`.
+    fn compares_with(&self, text: &str) -> bool {
+        self.compiled.values().any(|compiled| compiled.compared.contains(text))
+    }
+
     /// The Job that `job` plans.
     pub fn render(&self, job: &PlannedJob) -> Result<Manifest, RenderError> {
         let carrier_image = context::carrier_image(job)?;

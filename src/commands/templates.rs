@@ -73,7 +73,10 @@ pub fn try_templates(material: Material<'_>) -> Tried {
         for error in &wrong {
             errors.extend(used.problems(error, &mut told));
         }
-        for message in doubtful.into_iter().filter(|message| told.insert(message.clone())) {
+        // A field that a built-in one sets and that is ours came with a value, which has been warned of.
+        let is_users = matches!(group.template, TemplateName::User(_));
+        let doubtful = doubtful.into_iter().filter(|_| is_users);
+        for message in doubtful.filter(|message| told.insert(message.clone())) {
             warnings.push(used.doubt("template-warning", None, message));
         }
         for problem in ambiguous.into_iter().filter(|problem| told.insert(problem.alike())) {

@@ -116,15 +116,19 @@ impl Findings {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
+        self.warning_at(code, path, Target::Value, message, help);
+    }
+
+    pub fn warning_at(
+        &mut self,
+        code: &'static str,
+        path: &Path,
+        target: Target,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         let (path, message, help) = (path.clone(), message.into(), Some(help.into()));
-        self.0.push(Finding {
-            severity: Severity::Warning,
-            code,
-            path,
-            target: Target::Value,
-            message,
-            help,
-        });
+        self.0.push(Finding { severity: Severity::Warning, code, path, target, message, help });
     }
 
     /// Whether the same has been noted already: what is inherited is wrong once, not once a group.

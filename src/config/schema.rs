@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use super::values::{self, BuiltIn};
 
 /// What to pull onto which nodes of a Kubernetes cluster. See quayctl-controller.
 #[derive(JsonSchema)]
@@ -81,11 +83,12 @@ struct Defaults {
     #[schemars(regex(pattern = r"^[^:=\s]+:(NoSchedule|PreferNoSchedule|NoExecute)$"))]
     remove_taint: Option<String>,
     /// Below the template's own values and the group's.
+    #[schemars(schema_with = "offered_values")]
     values: Option<BTreeMap<String, Value>>,
 }
 
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("allOf" = values_by_template()))]
 struct Group {
     /// Unique in the file.
     #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
@@ -143,7 +146,9 @@ struct Group {
     /// The group tolerates it. Needs the right to patch nodes.
     #[schemars(regex(pattern = r"^[^:=\s]+:(NoSchedule|PreferNoSchedule|NoExecute)$"))]
     remove_taint: Option<String>,
-    /// A free table, handed to the template as `values`.
+    /// Handed to the template as `values`. What the built-in templates take is listed below; a template of
+    /// one's own may read any key.
+    #[schemars(schema_with = "offered_values")]
     values: Option<BTreeMap<String, Value>>,
 }
 
@@ -212,6 +217,24 @@ enum Limit {
     Percent(#[schemars(regex(pattern = r"^([1-9][0-9]?|100)%$"))] String),
 }
 
+fn offered_values(_: &mut SchemaGenerator) -> Schema {
+    values::offered().try_into().unwrap_or_default()
+}
+
+/// The rules for `values`, where the group itself names a built-in template.
+fn values_by_template() -> Value {
+    let auto = [BuiltIn::ImageVolume, BuiltIn::Helper];
+    [(&["auto", "image-volume", "helper"][..], &auto[..]), (&["quayctl"], &[BuiltIn::Quayctl])]
+        .into_iter()
+        .map(|(names, templates)| {
+            json!({
+                "if": {"properties": {"template": {"enum": names}}, "required": ["template"]},
+                "then": {"properties": {"values": values::strict(templates)}},
+            })
+        })
+        .collect()
+}
+
 /// JSON Schema, draft 2020-12, with a final newline.
 pub fn text() -> String {
     format!("{:#}\n", schema().as_value())
@@ -238,6 +261,13 @@ pub fn reference() -> String {
             text.push_str(&format!("| `{key}` | {words} |\n"));
         }
     }
+    text.push_str(
+        "\n## `values` of the built-in templates\n\nA group's `values` beat those of `[defaults]`, key by key; \
+         tables such as `pod_labels` are replaced whole. `\"\"` is as if the value were not set. `check` refuses \
+         other keys where the template is a built-in one; a template of one's own may read any key and gets it \
+         as it is.\n\n",
+    );
+    text.push_str(&values::reference());
     text
 }
 

@@ -57,6 +57,8 @@ pub struct Settings {
     pub namespace: Option<String>,
     /// And where it stands.
     pub template: Option<(TemplateName, Path)>,
+    /// One is named, but which is not known.
+    pub template_is_wrong: bool,
     pub pull_policy: Option<PullPolicy>,
     pub pull_secrets: Option<Vec<String>>,
     pub service_account: Option<String>,
@@ -72,6 +74,7 @@ pub struct Settings {
 impl Settings {
     /// Reads the keys from `table`. `user` names the templates that the file defines.
     pub fn read(table: &mut Table<'_>, user: &BTreeSet<&str>, findings: &mut Findings) -> Settings {
+        let template = table.string("template", findings).and_then(|(t, p)| template(t, p, user, findings));
         Settings {
             node_selector: table
                 .string("node_selector", findings)
@@ -87,7 +90,8 @@ impl Settings {
             namespace: table
                 .string("namespace", findings)
                 .and_then(|(t, p)| label(t, &p, "namespace", findings)),
-            template: table.string("template", findings).and_then(|(t, p)| template(t, p, user, findings)),
+            template_is_wrong: template.is_none() && table.take("template").is_some(),
+            template,
             pull_policy: table
                 .string("pull_policy", findings)
                 .and_then(|(t, p)| pull_policy(t, &p, findings)),
@@ -118,6 +122,7 @@ impl Settings {
             deadline_seconds,
             namespace,
             template,
+            template_is_wrong,
             pull_policy,
             pull_secrets,
             service_account,
@@ -135,6 +140,7 @@ impl Settings {
             concurrency: concurrency.or(below.concurrency),
             deadline_seconds: deadline_seconds.or(below.deadline_seconds),
             namespace: namespace.or(below.namespace),
+            template_is_wrong: template_is_wrong || (template.is_none() && below.template_is_wrong),
             template: template.or(below.template),
             pull_policy: pull_policy.or(below.pull_policy),
             pull_secrets: pull_secrets.or(below.pull_secrets),

@@ -11,6 +11,7 @@ use super::problem::Severity;
 use super::serving::ServeSettings;
 use super::settings::Settings;
 use super::template::{BUILT_IN_NAMES, TemplateName};
+use super::values::check::{GroupValues, Noted, Values, check_defaults, check_group};
 use super::{Config, Group, ImageRef, PullPolicy, Templates, name, sha256_hex};
 
 /// Enough for every workload of a platform team; more belong into a second group.
@@ -125,7 +126,8 @@ pub fn validate(
         .and_then(|(text, path)| super::settings::seconds(text, &path, 1, findings));
     let defaults = match root.table("defaults", findings) {
         Some(mut table) => {
-            let settings = Settings::read(&mut table, &user, findings);
+            let mut settings = Settings::read(&mut table, &user, findings);
+            settings.template_is_wrong |= table.misspells("template");
             table.finish(findings, |key| match key {
                 "name" | "images" | "schedule" => Some(format!("`{key}` belongs into each group")),
                 _ => None,
@@ -135,7 +137,18 @@ pub fn validate(
         None => Settings::default(),
     };
     root.take("templates");
-    let groups = groups(&mut root, &defaults, &user, template_tables, findings);
+    let mut shared = Shared {
+        defaults: &defaults,
+        user: &user,
+        template_tables,
+        noted: Noted::default(),
+        knows_all_templates: true,
+    };
+    let groups = groups(&mut root, &mut shared, findings);
+    if let (Some(values), true) = (&defaults.values, shared.knows_all_templates) {
+        let of_groups: Vec<GroupValues<'_>> = groups.iter().map(|(group, _)| group.into()).collect();
+        check_defaults(values, &of_groups, &templates, &mut shared.noted, findings);
+    }
     let mut inherited = root.misspells("defaults") || root.misspells("templates");
     root.finish(findings, |_| None);
     if findings.has_errors() {
@@ -171,14 +184,32 @@ pub fn validate(
     Ok(config)
 }
 
+/// What all groups are read with, and what was seen of all of them.
+struct Shared<'a> {
+    defaults: &'a Settings,
+    /// The names of the templates that the file defines.
+    user: &'a BTreeSet<&'a str>,
+    template_tables: &'a [TemplateTable],
+    noted: Noted,
+    /// Of no group it is unknown which template it has.
+    knows_all_templates: bool,
+}
+
+impl<'a> From<&'a Group> for GroupValues<'a> {
+    fn from(group: &'a Group) -> GroupValues<'a> {
+        let image_lengths = group.images.iter().map(|image| image.to_string().len()).collect();
+        GroupValues {
+            template: &group.template,
+            own: None,
+            path: Path::default(),
+            inherited: None,
+            image_lengths,
+        }
+    }
+}
+
 /// The groups that have a name, each with whether its template can be tried, whatever else is wrong.
-fn groups(
-    root: &mut Table<'_>,
-    defaults: &Settings,
-    user: &BTreeSet<&str>,
-    template_tables: &[TemplateTable],
-    findings: &mut Findings,
-) -> Vec<(Group, bool)> {
+fn groups(root: &mut Table<'_>, shared: &mut Shared<'_>, findings: &mut Findings) -> Vec<(Group, bool)> {
     let list = match root.take("groups") {
         Some((Value::Array(_, values), path)) => Some((values.as_slice(), path)),
         Some((other, path)) => {
@@ -201,8 +232,14 @@ fn groups(
     let mut groups = Vec::new();
     for (i, value) in values.iter().enumerate() {
         let noted = findings.0.len();
-        let Some(table) = Table::of(value, path.index(i), findings) else { continue };
-        let Some(group) = group(table, defaults, user, template_tables, findings) else { continue };
+        let group = match Table::of(value, path.index(i), findings) {
+            Some(table) => group(table, shared, findings),
+            None => None,
+        };
+        let Some(group) = group else {
+            shared.knows_all_templates = false;
+            continue;
+        };
         match names.get(&group.name) {
             Some(first) => {
                 let message = format!("group {:?} is there twice", group.name);
@@ -231,13 +268,7 @@ fn renders_otherwise(key: &Step) -> bool {
     }
 }
 
-fn group(
-    mut table: Table<'_>,
-    defaults: &Settings,
-    user: &BTreeSet<&str>,
-    template_tables: &[TemplateTable],
-    findings: &mut Findings,
-) -> Option<Group> {
+fn group(mut table: Table<'_>, shared: &mut Shared<'_>, findings: &mut Findings) -> Option<Group> {
     let path = table.path.clone();
     let name =
         table.string("name", findings).and_then(|(text, path)| label(text, &path, "group name", findings));
@@ -245,7 +276,7 @@ fn group(
     let schedule = table
         .string("schedule", findings)
         .and_then(|(text, path)| super::settings::schedule(text, &path, findings));
-    let settings = Settings::read(&mut table, user, findings);
+    let mut settings = Settings::read(&mut table, shared.user, findings);
     for (key, help) in
         [("name", "add one, such as `name = \"logging\"`"), ("images", "add a list of references")]
     {
@@ -253,6 +284,7 @@ fn group(
             findings.error("missing-key", &path, format!("the group has no `{key}`"), help);
         }
     }
+    settings.template_is_wrong |= table.misspells("template");
     table.finish(findings, |_| None);
 
     let Settings {
@@ -262,6 +294,7 @@ fn group(
         deadline_seconds,
         namespace,
         template,
+        template_is_wrong,
         pull_policy,
         pull_secrets,
         service_account,
@@ -271,7 +304,7 @@ fn group(
         time_zone,
         serve,
         values,
-    } = settings.over(defaults);
+    } = settings.over(shared.defaults);
     let (template, template_path) = template.unwrap_or((TemplateName::Auto, path.key("template")));
     let needs_carrier = template == TemplateName::Helper && !carrier_image_is_set;
     if needs_carrier && !findings.holds("no-carrier-image", &template_path) {
@@ -283,8 +316,16 @@ fn group(
             help,
         );
     }
-    let of_template = template_tables.iter().find(|table| table.name == template.as_str());
-    let mut all_values = defaults.values.clone().unwrap_or_default();
+    shared.knows_all_templates &= !template_is_wrong;
+    if !template_is_wrong {
+        let image_lengths = images.iter().map(|image| image.to_string().len()).collect();
+        let (own, inherited) = (values.as_ref(), shared.defaults.values.as_ref());
+        let path = path.key("values");
+        let group = GroupValues { template: &template, own, path, inherited, image_lengths };
+        check_group(&group, &mut shared.noted, findings);
+    }
+    let of_template = shared.template_tables.iter().find(|table| table.name == template.as_str());
+    let mut all_values: Values = shared.defaults.values.clone().unwrap_or_default();
     all_values.extend(of_template.map(|table| table.values.clone()).unwrap_or_default());
     all_values.extend(values.unwrap_or_default());
     let tolerations = tolerations.unwrap_or_default();

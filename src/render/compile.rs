@@ -58,6 +58,8 @@ pub(super) struct Compiled {
     /// Where it prints a text of the node so that this could write the manifest: whoever may name or label
     /// a node would say what runs on it.
     pub open_to_nodes: Vec<TemplateError>,
+    /// Texts that it compares values with; all others are alike to it.
+    pub compared: BTreeSet<String>,
 }
 
 /// What was seen in the texts of all templates.
@@ -158,6 +160,7 @@ impl<'a> Walk<'a> {
                 printed: Vec::new(),
                 computed_lookup: false,
                 depends_on_texts: false,
+                compared: BTreeSet::new(),
                 open_to_nodes: Vec::new(),
             },
             warnings: Vec::new(),
@@ -363,7 +366,10 @@ impl<'a> Walk<'a> {
             }
             None => self.fail("a helper's name must be written out".into()),
         }
-        self.compiled.depends_on_texts |= name.as_name().is_none_or(|helper| !BLIND.contains(&helper));
+        match compared_with(name, params) {
+            Some(text) => drop(self.compiled.compared.insert(text.to_owned())),
+            None => self.compiled.depends_on_texts |= name.as_name().is_none_or(|helper| !BLIND.contains(&helper)),
+        }
         match (name.as_name(), params) {
             (Some("lookup"), [table, Parameter::Literal(key)]) => {
                 if let (Some(&"labels"), Some(label)) = (names_of(table).last(), key.as_str()) {
@@ -464,6 +470,28 @@ fn shown_parameter(parameter: &Parameter) -> String {
         },
         // handlebars may add kinds of them
         _ => "…".to_owned(),
+    }
+}
+
+/// The text that `eq` or `ne` compares a value with, where nothing has been done to the value before.
+fn compared_with<'p>(name: &Parameter, params: &'p [Parameter]) -> Option<&'p str> {
+    match (name.as_name()?, params) {
+        ("eq" | "ne", [value, Parameter::Literal(text)]) if is_a_value(value) => text.as_str(),
+        _ => None,
+    }
+}
+
+/// Whether a parameter is a value as the context has it, or what stands in for one.
+fn is_a_value(parameter: &Parameter) -> bool {
+    match parameter {
+        Parameter::Path(_) | Parameter::Literal(_) => true,
+        Parameter::Subexpression(inner) => match inner.as_element() {
+            TemplateElement::Expression(call) => {
+                call.name.as_name() == Some("default") && call.params.iter().all(is_a_value)
+            }
+            _ => false,
+        },
+        _ => false,
     }
 }
 

@@ -46,8 +46,9 @@ impl Forms {
         let mut context = context::context(job, &carrier_image);
         let mut texts = Vec::new();
         each_text(&mut context, "", &mut |_, text| {
-            // Whether there is a text at all decides what `if` and `default` do.
-            if !text.is_empty() {
+            // Whether there is a text at all decides what `if` and `default` do, and one that a template
+            // compares with what `eq` does.
+            if !text.is_empty() && !renderer.compares_with(text) {
                 let mark = format!("{}{}{}", MARK.0, texts.len(), MARK.1);
                 texts.push(std::mem::replace(text, mark));
             }

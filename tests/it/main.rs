@@ -20,6 +20,7 @@
 //! * `output`: streams that are full, closed, blocked or a terminal.
 //! * `scripts`: what the Makefile calls. `shipped`: what the repository ships agrees with the code and
 //!   with itself.
+//! * `values`: what `check` says of values is what the API server says.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -58,3 +59,4 @@ mod serve;
 mod shipped;
 mod support;
 mod two_runs;
+mod values;

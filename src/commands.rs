@@ -119,6 +119,7 @@ fn sources(global: &GlobalArgs) -> Sources {
         path: global.config.clone().filter(|path| !path.as_os_str().is_empty()),
         flags: Overrides { namespace: given(&global.namespace), instance: given(&global.instance) },
         environment: load::environment(),
+        unreadable: load::unreadable_variables(),
     }
 }
 

@@ -21,6 +21,7 @@ mod file;
 mod folder;
 mod image_ref;
 pub mod input;
+mod layers;
 pub mod load;
 mod locate;
 mod name;

@@ -9,10 +9,10 @@ use jiff::Timestamp;
 
 use super::plan::nodes_of_file;
 use super::templates::{Material, Tried, manifest_problems, try_templates, without_carrier};
-use super::{CommandError, SUCCESS, USAGE, load_result, some_of, write_stdout};
+use super::{CommandError, SUCCESS, USAGE, given, load_result, some_of, write_stdout};
 use crate::cli::{CheckArgs, Cli, GlobalArgs, Output};
 use crate::config::load::Loaded;
-use crate::config::problem::{self, Problem, Severity};
+use crate::config::problem::{self, Origin, Problem, Severity};
 use crate::config::{Config, Group, TemplateName, schedule};
 use crate::plan::{self, Node, Plan, RunId, RunIdentity};
 use crate::telemetry::use_color;
@@ -25,7 +25,7 @@ pub async fn check(global: &GlobalArgs, args: &CheckArgs) -> Result<u8, CommandE
     // What is wrong with the config is said first, whatever there is to say of the nodes.
     let nodes = args.nodes.as_deref().map(nodes_of_file);
     let known = nodes.as_ref().and_then(|nodes| nodes.as_ref().ok());
-    let mut problems = Vec::new();
+    let mut problems = Vec::from_iter(run_id_problem(global));
     let mut compiled = None;
     let loaded = match load_result(global) {
         Ok(mut loaded) => {
@@ -75,6 +75,13 @@ pub async fn check(global: &GlobalArgs, args: &CheckArgs) -> Result<u8, CommandE
         (false, _, _) => Ok(SUCCESS),
         (true, _, _) => Ok(USAGE),
     }
+}
+
+/// The config may be right and no run can be made from it.
+fn run_id_problem(global: &GlobalArgs) -> Option<Problem> {
+    let wrong = RunId::parse(&given(&global.run_id)?).err()?;
+    let origin = Origin::Named("--run-id or QUAYCTL_RUN_ID".to_owned());
+    Some(Problem::new(Severity::Error, "bad-run-id", origin, wrong))
 }
 
 /// Problems are always told; what else there is to say, only where nobody asked for quiet.

@@ -3,17 +3,20 @@
 //! Each variable is a layer of its own, so that a wrong value is blamed on the variable by name.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use figment::value::{Dict, Map, Value};
-use figment::{Metadata, Profile, Provider};
+use figment::{Metadata, Profile, Provider, Source};
 
 use super::problem::{Origin, Problem, Severity};
 
-/// One source of values beside the file.
+/// One source of values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
     /// `environment variable X` or a flag.
     pub name: String,
+    /// The config file itself, where that is the source.
+    pub file: Option<PathBuf>,
     pub tree: Dict,
 }
 
@@ -67,9 +70,16 @@ const GROUP_KEYS: [(&str, Kind); 20] = [
 /// Variables that stand for flags, or that supply a built-in default.
 const OTHERS: [&str; 6] = ["CONFIG", "RUN_ID", "INSTANCE", "LOG", "LOG_FORMAT", "CARRIER_IMAGE"];
 
+/// Variables of the 2017 controller, and of the manifests that we ship.
+const WITHOUT_PREFIX: [&str; 6] =
+    ["QUAY_IMAGES", "DEADLINE_SECONDS", "MY_POD_NAMESPACE", "POD_NAME", "POD_NAMESPACE", "POD_UID"];
+
 impl Provider for Layer {
     fn metadata(&self) -> Metadata {
-        Metadata::named(self.name.clone())
+        match &self.file {
+            Some(file) => Metadata::from(self.name.clone(), Source::File(file.clone())),
+            None => Metadata::named(self.name.clone()),
+        }
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
@@ -79,12 +89,17 @@ impl Provider for Layer {
 
 impl Layer {
     fn variable(name: &str, path: &[&str], value: Value) -> Layer {
-        Layer { name: format!("environment variable {name}"), tree: nested(path, value) }
+        Layer { name: format!("environment variable {name}"), file: None, tree: nested(path, value) }
+    }
+
+    /// The config file's.
+    pub fn file(path: PathBuf, tree: Dict) -> Layer {
+        Layer { name: "config file".to_owned(), file: Some(path), tree }
     }
 
     /// A flag's value for the top-level key `key`.
     pub fn flag(flag: &str, key: &str, value: &str) -> Layer {
-        Layer { name: flag.to_owned(), tree: nested(&[key], Value::from(value)) }
+        Layer { name: flag.to_owned(), file: None, tree: nested(&[key], Value::from(value)) }
     }
 }
 
@@ -134,6 +149,29 @@ pub fn above(environment: &BTreeMap<String, String>) -> (Vec<Layer>, Vec<Problem
         }
     }
     (layers, warnings)
+}
+
+/// Whether a variable of this name has a meaning.
+pub fn is_known(name: &str) -> bool {
+    let is_key = |keys: &[(&str, Kind)], key: &str| keys.iter().any(|(known, _)| known.to_uppercase() == key);
+    WITHOUT_PREFIX.contains(&name)
+        || name.strip_prefix(PREFIX).is_some_and(|key| match key.strip_prefix(DEFAULTS) {
+            Some(key) => is_key(&GROUP_KEYS, key),
+            None => is_key(&TOP_LEVEL, key) || OTHERS.contains(&key),
+        })
+}
+
+/// What is said of variables whose value is not UTF-8: nothing of it can be used, so it is no override
+/// that may be passed over.
+pub fn unreadable(names: &[String]) -> Vec<Problem> {
+    let problem = |name: &String| {
+        let origin = Origin::Named(format!("environment variable {name}"));
+        let help = Some("set it to UTF-8 text, or unset it".to_owned());
+        let problem = Problem::new(Severity::Error, "not-utf8", origin, "its value contains invalid UTF-8");
+        Problem { help, ..problem }
+    };
+    // A path need not be UTF-8.
+    names.iter().filter(|name| is_known(name) && *name != "QUAYCTL_CONFIG").map(problem).collect()
 }
 
 /// The deadline of 2017, a bare number of seconds.
@@ -191,6 +229,17 @@ fn nested(path: &[&str], value: Value) -> Dict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_variable_that_is_read_is_known_and_no_other() {
+        let known = ["QUAYCTL_NAMESPACE", "QUAYCTL_DEFAULTS__VALUES", "QUAYCTL_RUN_ID", "QUAY_IMAGES"];
+        let foreign =
+            ["QUAYCTL_CONTROLLER_PORT", "QUAYCTL_DEFAULTS__RUN_ID", "QUAYCTL_DEFAULTS__NAME", "PATH", ""];
+        assert!(known.into_iter().all(is_known) && !foreign.into_iter().any(is_known));
+        let names =
+            |names: &[&str]| unreadable(&names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).len();
+        assert_eq!((names(&known), names(&foreign), names(&["QUAYCTL_CONFIG"])), (4, 0, 0));
+    }
 
     fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()

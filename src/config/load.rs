@@ -12,14 +12,15 @@ use std::ops::Range;
 use std::path::{Component, Path as FsPath, PathBuf};
 use std::sync::Arc;
 
-use figment::value::{Dict, Map, Value};
-use figment::{Figment, Metadata, Profile, Provider, Source};
+use figment::Figment;
+use figment::value::{Dict, Value};
 use thiserror::Error;
 
 use super::environment::{self, Layer};
 use super::file::{Finding, Findings, Path, Target};
 use super::folder::Reading;
 use super::input;
+use super::layers::{self, Overridden};
 use super::problem::{self, Origin, Problem, Severity, SourceText};
 use super::provenance::Provenance;
 use super::redact::{redacted, without_credentials};
@@ -45,6 +46,8 @@ pub struct Sources {
     pub path: Option<PathBuf>,
     pub flags: Overrides,
     pub environment: BTreeMap<String, String>,
+    /// Names of variables whose value is not UTF-8.
+    pub unreadable: Vec<String>,
 }
 
 /// Flags that beat a key of the file.
@@ -129,10 +132,17 @@ impl LoadError {
     }
 }
 
-/// The process's variables; those that are no text are none of ours.
+/// The process's variables that are text.
 pub fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// The names of the process's variables whose value is not UTF-8.
+pub fn unreadable_variables() -> Vec<String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| value.into_string().is_err().then(|| name.into_string().ok())?)
         .collect()
 }
 
@@ -165,9 +175,14 @@ pub(super) fn load_state(sources: &Sources) -> (String, Result<Loaded, LoadError
 
 fn load_once(sources: &Sources, reading: &mut Reading) -> Result<Loaded, LoadError> {
     let quay_images = environment::quay_images(&sources.environment);
+    let unreadable = environment::unreadable(&sources.unreadable);
     let (path, text) = match read_config(sources.path.as_deref(), reading) {
         // The interface of 2017 knew no file.
         Err(LoadError::NoFile) if quay_images.is_some() => (PathBuf::new(), String::new()),
+        // It may have been meant to say what there is to do.
+        Err(LoadError::NoFile) if !unreadable.is_empty() => {
+            return Err(LoadError::Invalid { path: PathBuf::new(), problems: unreadable, remains: None });
+        }
         read => read?,
     };
     let mut findings = Findings::default();
@@ -176,6 +191,7 @@ fn load_once(sources: &Sources, reading: &mut Reading) -> Result<Loaded, LoadErr
         Err(error) => {
             let source = Arc::new(SourceText::new(path.clone(), without_credentials(&text)));
             let mut problems = vec![syntax_problem(&source, &error)];
+            problems.extend(unreadable);
             problems.extend(environment::above(&sources.environment).1);
             return Err(LoadError::Invalid { path, problems, remains: None });
         }
@@ -188,37 +204,62 @@ fn load_once(sources: &Sources, reading: &mut Reading) -> Result<Loaded, LoadErr
     let groups_fit = fits("groups", |value| matches!(value, Value::Array(..)));
     above.retain(|layer| defaults_fit || !layer.tree.contains_key("defaults"));
     below.retain(|layer| defaults_fit || !layer.tree.contains_key("defaults"));
-    let mut figment = layered(&path, tree, below, above, &sources.flags);
-    if let Some(layer) = quay_images.filter(|_| groups_fit) {
+    let quay_images = quay_images.filter(|_| groups_fit);
+    let layers: Vec<Layer> = below
+        .into_iter()
+        .chain([Layer::file(path.clone(), tree)])
+        .chain(above)
+        .chain(flags(&sources.flags))
+        .collect();
+    let layered = |layers: &[Layer]| {
         // Beside the file's groups, not instead of them.
-        figment = figment.admerge(layer);
-    }
-    let tree = merged(&figment);
+        quay_images.iter().cloned().fold(layers::layered(layers), Figment::admerge)
+    };
+    let figment = layered(&layers);
+    let tree = layers::merged(&figment);
 
     let tables = validate::template_tables(&tree, &mut findings);
     let mut templates =
         read_templates(&tables, path.parent().unwrap_or(FsPath::new("")), reading, &mut findings);
     let defined = validate::templates_in(&tree).filter(|name| !templates.user.contains_key(*name));
     templates.without_text.extend(defined.map(str::to_owned));
+    // What a later source beats is wrong all the same, and would be found out when that is taken away.
+    let beaten: Vec<(Figment, Dict, Findings)> = layers::overridden(&layers)
+        .into_iter()
+        .map(|Overridden { paths, layers }| {
+            let figment = layered(&layers);
+            let tree = layers::merged(&figment);
+            let mut findings = Findings::default();
+            let _ = validate::validate(&tree, templates.clone(), &tables, &mut findings);
+            findings.0.retain(|finding| layers::is_within(&finding.path, &paths));
+            (figment, tree, findings)
+        })
+        .collect();
     let config = validate::validate(&tree, templates, &tables, &mut findings);
 
-    let source = Arc::new(SourceText::new(path.clone(), redacted(text, &findings)));
-    let provenance = Provenance::new(figment, tree, source);
-    let problems = located(findings, &provenance);
+    let all = findings.0.iter().chain(beaten.iter().flat_map(|(_, _, findings)| &findings.0));
+    let text = redacted(text, &Findings(all.cloned().collect()));
+    let source = Arc::new(SourceText::new(path.clone(), text));
+    let provenance = Provenance::new(figment, tree, source.clone());
+    let mut problems = located(findings, &provenance);
+    problems.extend(beaten.into_iter().flat_map(|(figment, tree, findings)| {
+        located(findings, &Provenance::new(figment, tree, source.clone()))
+    }));
+    problems.extend(unreadable);
     let (errors, more): (Vec<Problem>, Vec<Problem>) =
         problems.into_iter().partition(|problem| problem.severity == Severity::Error);
     warnings.extend(more);
-    match config {
-        Ok(config) => {
+    let (groups, templates) = match config {
+        Ok(config) if errors.is_empty() => {
             let in_cluster = sources.environment.contains_key("KUBERNETES_SERVICE_HOST");
             let fingerprint = reading.fingerprint();
-            Ok(Loaded { config, provenance, warnings, in_cluster, fingerprint })
+            return Ok(Loaded { config, provenance, warnings, in_cluster, fingerprint });
         }
-        Err((groups, templates)) => {
-            let remains = Some(Box::new(Remains { groups, templates, provenance }));
-            Err(LoadError::Invalid { path, problems: [errors, warnings].concat(), remains })
-        }
-    }
+        Ok(Config { groups, templates, .. }) => (groups, templates),
+        Err(remains) => remains,
+    };
+    let remains = Some(Box::new(Remains { groups, templates, provenance }));
+    Err(LoadError::Invalid { path, problems: [errors, warnings].concat(), remains })
 }
 
 /// Where the config may be; the first that is there counts.
@@ -263,37 +304,16 @@ fn text_in(bytes: Vec<u8>, bytes_max: u64) -> Result<String, String> {
     })
 }
 
-struct TomlFile {
-    path: PathBuf,
-    tree: Dict,
-}
-
-impl Provider for TomlFile {
-    fn metadata(&self) -> Metadata {
-        Metadata::from("config file", Source::File(self.path.clone()))
-    }
-
-    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        Ok(Profile::Default.collect(self.tree.clone()))
-    }
-}
-
-/// Built-in defaults < file < environment < flags. The first are `validate`'s.
-fn layered(path: &FsPath, tree: Dict, below: Vec<Layer>, above: Vec<Layer>, flags: &Overrides) -> Figment {
+/// What flags say.
+fn flags(flags: &Overrides) -> impl Iterator<Item = Layer> {
     let Overrides { namespace, instance } = flags;
     let flag = |flag, key, value: &Option<String>| value.as_ref().map(|value| Layer::flag(flag, key, value));
-    let flags = [
+    [
         flag("--namespace", "namespace", namespace),
         flag("--instance or QUAYCTL_INSTANCE", "instance", instance),
-    ];
-    let mut figment = below.into_iter().fold(Figment::new(), Figment::merge);
-    figment = figment.merge(TomlFile { path: path.to_owned(), tree });
-    above.into_iter().chain(flags.into_iter().flatten()).fold(figment, Figment::merge)
-}
-
-fn merged(figment: &Figment) -> Dict {
-    // Our providers cannot fail, so there always is a tree.
-    figment.data().ok().and_then(|mut profiles| profiles.remove(&Profile::Default)).unwrap_or_default()
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The texts of `[templates]`, and of the files that they include.

@@ -2,7 +2,7 @@
 //!
 //! [`Config`] is valid by construction: whoever holds one need not check any of its fields again.
 //! Only [`load`] touches the world (the file, its templates, the environment), and [`watch`] notices when
-//! that has changed. This room imports nothing else of ours.
+//! that has changed. This room imports nothing else of ours but `outside_text`.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -14,6 +14,7 @@ pub use schedule::Schedule;
 pub use selector::NodeSelector;
 pub use template::{HELPER, IMAGE_VOLUME, QUAYCTL, Template, TemplateName, Templates};
 
+mod characters;
 mod duration;
 mod environment;
 mod explain;

@@ -1,5 +1,8 @@
 //! Durations in Go's form, as Kubernetes' own tools take them: `90s`, `5m`, `1h30m`, `1.5h`.
 
+/// And nothing at all, as between a space and the number behind it.
+const UNITS: [&str; 9] = ["", "h", "m", "s", "ms", "us", "µs", "μs", "ns"];
+
 /// Whole seconds of `text`, or what is wrong with it.
 ///
 /// Bare numbers are refused: nobody knows their unit. So are signs, and fractions of a second, which
@@ -26,6 +29,8 @@ pub fn parse_seconds(text: &str) -> Result<u64, String> {
             "us" | "µs" | "μs" => 1_000,
             "ns" => 1,
             "" => return Err("a number without a unit".to_owned()),
+            // The unit is not to blame for what stands around it.
+            other if UNITS.contains(&other.trim()) => return Err("there is a space in it".to_owned()),
             other => return Err(format!("unknown unit `{}`", other.trim())),
         };
         let part = scaled(digits, scale).ok_or_else(|| format!("`{digits}` is no number"))?;
@@ -92,6 +97,13 @@ mod tests {
             ("", "empty"),
             ("5", "without a unit"),
             ("5 mins", "unknown unit `mins`"),
+            ("60s ", "a space"),
+            (" 60s", "a space"),
+            ("60 s", "a space"),
+            ("1h 30m", "a space"),
+            ("1h\n", "a space"),
+            ("5m\u{a0}", "a space"),
+            ("60s s", "unknown unit `s s`"),
             ("-5m", "no sign"),
             ("+5m", "no sign"),
             ("1d", "unknown unit `d`"),

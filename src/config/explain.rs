@@ -95,7 +95,7 @@ impl Line {
     }
 }
 
-fn value_at<'a>(tree: &'a Dict, path: &Path) -> Option<&'a Value> {
+pub(super) fn value_at<'a>(tree: &'a Dict, path: &Path) -> Option<&'a Value> {
     use super::file::Step;
     let mut steps = path.0.iter();
     let Some(Step::Key(first)) = steps.next() else { return None };

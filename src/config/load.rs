@@ -16,6 +16,7 @@ use figment::Figment;
 use figment::value::{Dict, Value};
 use thiserror::Error;
 
+use super::characters;
 use super::environment::{self, Layer};
 use super::file::{Finding, Findings, Path, Target};
 use super::folder::Reading;
@@ -412,8 +413,19 @@ fn syntax_problem(source: &Arc<SourceText>, error: &toml::de::Error) -> Problem 
         Some(span) => Origin::place(source, span),
         None => Origin::File(source.file.clone()),
     };
-    let message = if is_deep { "too many levels stand inside one another" } else { error.message() };
-    let help = is_deep.then(|| "make it flatter".to_owned());
+    let written = error.span().and_then(|span| source.text.get(span)).unwrap_or_default();
+    let message = match error.message() {
+        _ if is_deep => "too many levels stand inside one another".to_owned(),
+        "duplicate key" if !written.is_empty() => format!("duplicate key `{written}`"),
+        message => message.to_owned(),
+    };
+    let help = match error.message() {
+        _ if is_deep => Some("reduce the nesting".to_owned()),
+        "duplicate key" => Some("a key stands once in its table: remove one of them".to_owned()),
+        _ => None,
+    };
+    let line = error.span().map(|span| source.line_at(span.start)).unwrap_or_default();
+    let help = characters::with_note(help, characters::odd_in(line.trim()));
     Problem { help, ..Problem::new(Severity::Error, "toml-syntax", origin, message) }
 }
 
@@ -429,7 +441,14 @@ fn longest_key(text: &str) -> Range<usize> {
 fn located(findings: Findings, provenance: &Provenance) -> Vec<Problem> {
     let origins = provenance.origins(findings.0.iter().map(|finding| (&finding.path, &finding.target)));
     let problem = |(finding, origin): (Finding, Origin)| {
+        let odd = match finding.severity {
+            Severity::Error => {
+                provenance.text_at(&finding.path, &finding.target).and_then(characters::odd_in)
+            }
+            Severity::Warning => None,
+        };
         let Finding { severity, code, path: key, target: _, message, help } = finding;
+        let help = characters::with_note(help, odd);
         let key = Some(key.to_string()).filter(|key| !key.is_empty());
         Problem { severity, code, origin, key, message, help }
     };

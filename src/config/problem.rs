@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
 
-use crate::outside_text::{one_line, starred};
+use crate::outside_text::{is_unprintable, one_line, starred};
 
 /// As many are shown at once. Nobody reads more, and a file of mistakes alone holds 100,000.
 const SHOWN_MAX: usize = 100;
@@ -100,6 +100,12 @@ impl SourceText {
         let start = line.checked_sub(1).and_then(|line| self.line_starts.get(line)).copied().unwrap_or(0);
         let rest = self.text[start..].char_indices().nth(column.saturating_sub(1));
         start + rest.map_or(0, |(at, _)| at)
+    }
+
+    /// The line that a byte offset is in.
+    pub fn line_at(&self, offset: usize) -> &str {
+        let start = floor(&self.text, offset);
+        &self.text[self.lines_of(&(start..start))]
     }
 
     fn line_of(&self, offset: usize) -> usize {
@@ -215,7 +221,7 @@ impl Problem {
         let title = printable(&title);
         let mut group = level.primary_title(title.as_str()).id(self.code).elements([] as [Element<'_>; 0]);
         let path = match &self.origin {
-            Origin::Place { source, .. } => source.file.display().to_string(),
+            Origin::Place { source, .. } => printable(&source.file.display().to_string()),
             _ => String::new(),
         };
         if let Origin::Place { source, span, line, .. } = &self.origin {
@@ -223,8 +229,9 @@ impl Problem {
             let lines = source.lines_of(span);
             let within = span.start - lines.start..span.end - lines.start;
             // Columns count scalar values and tabs as one, and a carriage return is not shown.
+            let (excerpt, within) = excerpt(source.shown(lines), &within);
             let annotation = AnnotationKind::Primary.span(within);
-            let snippet = Snippet::source(source.shown(lines)).line_start(*line).path(path.as_str());
+            let snippet = Snippet::source(excerpt).line_start(*line).path(path.clone());
             group = group.element(snippet.annotation(annotation));
         }
         let help = self.help.as_deref().map(printable);
@@ -262,6 +269,25 @@ fn floor(text: &str, offset: usize) -> usize {
 /// A wrong value may hold anything, a password too.
 fn printable(text: &str) -> String {
     one_line(text).into_owned()
+}
+
+/// Lines of a source as a terminal may show them, and the place of `within` in those: one sign stands for
+/// each character that would act or not be seen, so that what is pointed at stays in its column.
+fn excerpt(lines: &str, within: &Range<usize>) -> (String, Range<usize>) {
+    let mut shown = String::with_capacity(lines.len());
+    let (mut start, mut end) = (None, None);
+    for (at, c) in lines.char_indices() {
+        if at >= within.start {
+            start.get_or_insert(shown.len());
+        }
+        if at >= within.end {
+            end.get_or_insert(shown.len());
+        }
+        // Tabs, line ends and C0 controls are the renderer's to show.
+        shown.push(if is_unprintable(c) && !c.is_ascii() { char::REPLACEMENT_CHARACTER } else { c });
+    }
+    let length = shown.len();
+    (shown, start.unwrap_or(length)..end.unwrap_or(length))
 }
 
 #[cfg(test)]

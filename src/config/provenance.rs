@@ -7,6 +7,7 @@ use std::sync::Arc;
 use figment::value::{Dict, Tag, Value};
 use figment::{Figment, Metadata};
 
+use super::explain::value_at;
 use super::file::{Path, Step, Target};
 use super::locate::Places;
 use super::problem::{Origin, SourceText};
@@ -43,6 +44,15 @@ impl Provenance {
                 Some(span) => Origin::place(&self.source, span),
                 None => Origin::File(self.source.file.clone()),
             },
+        }
+    }
+
+    /// The text that a finding is about: a key, or a value that is one.
+    pub(super) fn text_at<'a>(&'a self, path: &'a Path, target: &Target) -> Option<&'a str> {
+        match (target, path.0.split_last()?) {
+            (Target::Hidden, _) => None,
+            (Target::Key, (Step::Key(key), _)) => Some(key),
+            (Target::Key | Target::Value | Target::Within(_), _) => value_at(&self.tree, path)?.as_str(),
         }
     }
 

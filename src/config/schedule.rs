@@ -114,7 +114,9 @@ impl Schedule {
             None if text.starts_with('@') => {
                 let known = MACROS.iter().find(|(name, _)| *name == text);
                 let (_, fields) = known.ok_or_else(|| {
-                    fail("unknown shorthand; there are @hourly, @daily, @midnight, @weekly, @monthly, @yearly and @every 1h")
+                    fail(&format!(
+                        "unknown shorthand `{text}`; there are @hourly, @daily, @midnight, @weekly, @monthly, @yearly and @every 1h"
+                    ))
                 })?;
                 Kind::Fields(Box::new(read_fields(fields)?))
             }
@@ -547,7 +549,7 @@ mod tests {
             ("@every 1h\t", "@every 1h\t", "none after"),
             ("0 3 L * *", "L", "`L` is no day of month"),
             ("TZ=UTC 0 3 * * *", "TZ=UTC 0 3 * * *", "`time_zone`"),
-            ("@reboot", "@reboot", "unknown shorthand"),
+            ("@reboot", "@reboot", "unknown shorthand `@reboot`"),
             ("@every 0s", "@every 0s", "at least a second"),
             ("@every 5", "@every 5", "without a unit"),
             (" ", " ", "empty"),

@@ -57,7 +57,10 @@ fn read<T: DeserializeOwned>(text: &str) -> Result<T, NodeFileError> {
         budget: serde_saphyr::budget! { max_nodes: 100_000_000, max_events: 200_000_000, max_total_scalar_bytes: 1 << 30 },
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|e| NodeFileError::Syntax(e.to_string()))
+    // Its other words are for whoever calls the library.
+    let in_words =
+        |error: serde_saphyr::Error| error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    serde_saphyr::from_str_with_options(text, options).map_err(|e| NodeFileError::Syntax(in_words(e)))
 }
 
 fn node(node: WireNode) -> Result<Node, NodeFileError> {
@@ -98,6 +101,18 @@ status:
         assert_eq!(node.taints.len(), 1);
         assert_eq!(node.labels["octal"], "010");
         assert_eq!(node.labels["bool"], "yes");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_without_advice_to_programmers() {
+        for text in
+            ["kind: Node\nkind: Node\n", "kind: Node\n---\nkind: Node\n", "kind: !!binary x\n", "a: *b\n"]
+        {
+            let message = nodes_from_text(text).unwrap_err().to_string();
+            let is_advice =
+                ["Options", "from_str", "Policy", "deserialize"].iter().any(|word| message.contains(word));
+            assert!(!is_advice, "{text:?}: {message}");
+        }
     }
 
     #[test]

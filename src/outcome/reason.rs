@@ -53,7 +53,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    const ALL: [Reason; 32] = [
+    const ALL: [Reason; 33] = [
         Reason::ImageNotFound,
         Reason::Unauthorized,
         Reason::PullSecretMissing,

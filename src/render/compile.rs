@@ -368,7 +368,9 @@ impl<'a> Walk<'a> {
         }
         match compared_with(name, params) {
             Some(text) => drop(self.compiled.compared.insert(text.to_owned())),
-            None => self.compiled.depends_on_texts |= name.as_name().is_none_or(|helper| !BLIND.contains(&helper)),
+            None => {
+                self.compiled.depends_on_texts |= name.as_name().is_none_or(|helper| !BLIND.contains(&helper))
+            }
         }
         match (name.as_name(), params) {
             (Some("lookup"), [table, Parameter::Literal(key)]) => {

@@ -201,6 +201,8 @@ mod tests {
             content: String::new(),
             note: None,
             deadline_seconds: 0,
+            created_at: None,
+            suspended: false,
             facts,
         })))
     }

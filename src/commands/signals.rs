@@ -58,13 +58,14 @@ async fn follow(
     let mut terminate = signal(SignalKind::terminate())?;
     let _ = ready.send(Ok(()));
     let code = next(&mut interrupt, &mut terminate).await;
-    sender.send_replace(Some(code));
-    stop.cancel();
-    // Whoever sends SIGTERM has no keys, and will not send it to have no report.
+    // Said before it is done: a run that has nothing to wait for ends at once. Whoever sends SIGTERM has no
+    // keys, and will not send it to have no report.
     match code == INTERRUPTED && io::stdin().is_terminal() {
         true => tracing::info!("stopping: no further Jobs are created; press Ctrl-C again to exit at once"),
         false => tracing::info!("stopping: no further Jobs are created"),
     }
+    sender.send_replace(Some(code));
+    stop.cancel();
     let code = next(&mut interrupt, &mut terminate).await;
     end_at_once(code)
 }

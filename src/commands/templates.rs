@@ -73,9 +73,10 @@ pub fn try_templates(material: Material<'_>) -> Tried {
         for error in &wrong {
             errors.extend(used.problems(error, &mut told));
         }
-        // A field that a built-in one sets and that is ours came with a value, which has been warned of.
+        // Of ours no template sets a field that the controller owns, so a value did: that has been told.
         let is_users = matches!(group.template, TemplateName::User(_));
-        let doubtful = doubtful.into_iter().filter(|_| is_users);
+        let doubtful =
+            doubtful.into_iter().filter(|message| is_users || !message.contains("the controller owns"));
         for message in doubtful.filter(|message| told.insert(message.clone())) {
             warnings.push(used.doubt("template-warning", None, message));
         }

@@ -46,8 +46,8 @@ pub fn without_credentials(text: &str) -> String {
     let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '[' | '=');
     let mut shown = String::with_capacity(text.len());
     for word in text.split_inclusive(is_end) {
-        let ats = word.match_indices('@').map(|(at, _)| at);
-        let at = ats.filter(|at| !word[*at + 1..].starts_with("sha")).last().unwrap_or(0);
+        let mut ats = word.rmatch_indices('@').map(|(at, _)| at);
+        let at = ats.find(|at| !word[*at + 1..].starts_with("sha")).unwrap_or(0);
         // As many bytes as before, so that places stay.
         shown.extend(word[..at].chars().map(|c| if c.is_ascii() && c != '@' { '*' } else { c }));
         shown.push_str(&word[at..]);

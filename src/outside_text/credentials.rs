@@ -71,7 +71,7 @@ fn secrets(text: &str) -> Vec<Range<usize>> {
 macro_rules! pattern {
     ($name:ident, $pattern:expr) => {
         static $name: LazyLock<Regex> = LazyLock::new(|| {
-            #[expect(clippy::expect_used, reason = "each pattern is a literal that a test compiles")]
+            #[allow(clippy::expect_used, reason = "each pattern is a literal that a test compiles")]
             Regex::new($pattern).expect("a literal pattern")
         });
     };
@@ -566,7 +566,7 @@ fn shapes(text: &str, found: &mut Vec<Range<usize>>) {
 
 /// Whether a long run of base64's characters is what that made: names are of one case, paths have slashes.
 fn is_encoded(run: &str) -> bool {
-    let count = |is: fn(&u8) -> bool| run.bytes().filter(|byte| is(byte)).count();
+    let count = |is: fn(&u8) -> bool| run.as_bytes().iter().filter(|byte| is(byte)).count();
     let (upper, lower, digits) =
         (count(u8::is_ascii_uppercase), count(u8::is_ascii_lowercase), count(u8::is_ascii_digit));
     let separators = count(|byte| matches!(byte, b'/' | b'-' | b'_'));

@@ -34,8 +34,11 @@ pub(super) fn lint(job: &Value) -> Vec<FieldProblem> {
     }
 }
 
-/// Where reading stopped and why, and the fields that nobody wanted.
-fn read(job: &Value) -> (Result<(), (Vec<Step>, String)>, Vec<Vec<Step>>) {
+/// Where reading stopped, and why.
+type Stopped = (Vec<Step>, String);
+
+/// What stopped the reading, if anything, and the fields that nobody wanted.
+fn read(job: &Value) -> (Result<(), Stopped>, Vec<Vec<Step>>) {
     let mut unknown = Vec::new();
     let mut track = Track::new();
     let deserializer = serde_path_to_error::Deserializer::new(job, &mut track);
@@ -188,10 +191,8 @@ fn take_alike(
 ) {
     let is_wrong = |value: &Value| discriminant(value) == wrong;
     match (value, steps) {
-        (Value::Object(fields), [Step::Key(key)]) => {
-            if fields.get(key).is_some_and(is_wrong) {
-                fields.remove(key);
-            }
+        (Value::Object(fields), [Step::Key(key)]) if fields.get(key).is_some_and(is_wrong) => {
+            fields.remove(key);
         }
         (Value::Object(fields), [Step::Key(key), rest @ ..]) => {
             if let Some(value) = fields.get_mut(key) {

@@ -24,13 +24,16 @@ const JOBS: &str = "/apis/batch/v1/namespaces/pulls/jobs";
 /// What the server answers to creates, in order; the last one is repeated.
 pub type Script = Vec<fn(&Value) -> Response>;
 
+/// What a list holds at its nth place, in the namespace or of the name that is given.
+type MakeItem = fn(&str, usize) -> Value;
+
 /// How a server is beside what it answers to creates.
 #[derive(Clone, Default)]
 struct World {
     /// It has just started, and answers everybody with this code for so long.
     refuses: Option<(u16, Duration)>,
     /// By the end of a list's path: what is there at the start. Pages are made when they are asked for.
-    leftovers: Option<(usize, fn(&str, usize) -> Value)>,
+    leftovers: Option<(usize, MakeItem)>,
     /// So many watches of Jobs are told that their place in history is gone.
     expired_watches: usize,
     /// Namespaces in which everything is forbidden.

@@ -271,8 +271,7 @@ fn deploy_and_deploy_serve_have_no_object_in_common() {
     // What the kustomizations rename, `tests/deploy_test.sh` compares on a cluster.
     let namespace = |file: &str| {
         let text = text(file);
-        let line = text.lines().find_map(|line| line.strip_prefix("namespace: ")).unwrap().to_owned();
-        line
+        text.lines().find_map(|line| line.strip_prefix("namespace: ")).unwrap().to_owned()
     };
     let (cron_job, serve) =
         (namespace("deploy/kustomization.yaml"), namespace("deploy/serve/kustomization.yaml"));

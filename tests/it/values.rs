@@ -18,7 +18,6 @@ enum Verdict {
 }
 use Verdict::{Refused, RefusedByUs, Taken};
 
-const ROOT: &str = "the kubelet starts no root where runAsNonRoot is set";
 const CRIO: &str = "CRI-O starts no container with less than 12 MiB";
 const SENSE: &str = "nobody can mean it";
 const TYPE: &str = "it would be taken for another thing than is written";

@@ -133,11 +133,11 @@ mod tests {
     /// and where each character of the value stands in it.
     fn write(form: usize, choices: &[(char, u8)]) -> (String, Vec<(Range<usize>, char)>) {
         let quotes = ["\"", "'", "\"\"\"", "'''"][form];
-        let (is_basic, is_long) = (form % 2 == 0, form >= 2);
+        let (is_basic, is_long) = (form.is_multiple_of(2), form >= 2);
         let mut text = quotes.to_owned();
         let mut places = Vec::new();
-        if is_long && choices.len() % 2 == 0 {
-            text.push_str(if choices.len() % 4 == 0 { "\n" } else { "\r\n" });
+        if is_long && choices.len().is_multiple_of(2) {
+            text.push_str(if choices.len().is_multiple_of(4) { "\n" } else { "\r\n" });
         } else if is_long && choices.first().is_some_and(|(c, _)| matches!(c, '\n' | '\r')) {
             text.push('\n');
         }

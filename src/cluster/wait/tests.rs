@@ -158,7 +158,7 @@ fn facts(condition: Option<(&str, &str)>, started: bool) -> JobFacts {
         ..JobCondition::default()
     });
     let start_time =
-        started.then(|| k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH));
+        started.then_some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH));
     JobFacts::new(&JobStatus { conditions: condition.map(|c| vec![c]), start_time, ..JobStatus::default() })
 }
 

@@ -133,7 +133,11 @@ pub fn check_defaults(
                 known.extend(
                     users.iter().flat_map(|template| templates.texts_of(template)).flat_map(named_in),
                 );
-                unknown(&path, key, "no group's template has such a value", &known, findings);
+                match users.is_empty() {
+                    true => unknown(&path, key, "no group's template has such a value", &known, findings),
+                    // The table is free where templates of the user's own read it.
+                    false => unread(&path, key, &known, findings),
+                }
             }
             Some(declared) => match groups.iter().find(|group| reads(group.template, declared)) {
                 None => unused(&path, first.template, key, findings),
@@ -183,11 +187,20 @@ fn may_read(templates: &Templates, name: &str, key: &str) -> bool {
 }
 
 fn unknown(path: &Path, key: &str, why: &str, known: &BTreeSet<&str>, findings: &mut Findings) {
-    let help = match closest(key, known.iter().copied()) {
+    let message = format!("unknown key `{key}`: {why}");
+    findings.error_at("unknown-key", path, Target::Key, message, advice(key, known));
+}
+
+fn unread(path: &Path, key: &str, known: &BTreeSet<&str>, findings: &mut Findings) {
+    let message = format!("no group's template reads `{key}`, so it has no effect");
+    findings.warning_at("unused-value", path, Target::Key, message, advice(key, known));
+}
+
+fn advice(key: &str, known: &BTreeSet<&str>) -> String {
+    match closest(key, known.iter().copied()) {
         Some(known) => format!("did you mean `{known}`?"),
         None => format!("known here: {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
-    };
-    findings.error_at("unknown-key", path, Target::Key, format!("unknown key `{key}`: {why}"), help);
+    }
 }
 
 fn unused(path: &Path, template: &TemplateName, key: &str, findings: &mut Findings) {

@@ -18,6 +18,9 @@ fn main() -> ExitCode {
     let code = match Cli::parse_args(std::env::args_os().collect(), &surroundings) {
         Ok(cli) => execute(cli),
         Err(error) => {
+            if error.kind() == clap::error::ErrorKind::InvalidUtf8 {
+                telemetry::stderr().say(&load::complaint_about_variables());
+            }
             // Help and version are no errors, and a closed pipe is none either.
             match (error.use_stderr(), error.print()) {
                 (true, _) => commands::USAGE,

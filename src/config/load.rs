@@ -147,6 +147,13 @@ pub fn unreadable_variables() -> Vec<String> {
         .collect()
 }
 
+/// Names the variables that are read and are not UTF-8, a line each: clap, which reads those that stand for
+/// flags, says only that there are some.
+pub fn complaint_about_variables() -> String {
+    let problems = environment::unreadable(&unreadable_variables());
+    problems.iter().map(|problem| format!("error: {problem}\n")).collect()
+}
+
 /// The text of a file that a flag names; `-` is stdin.
 pub fn read_input(path: &FsPath) -> Result<String, String> {
     match path == FsPath::new("-") {

@@ -52,7 +52,8 @@ impl Provenance {
         match (target, path.0.split_last()?) {
             (Target::Hidden, _) => None,
             (Target::Key, (Step::Key(key), _)) => Some(key),
-            (Target::Key | Target::Value | Target::Within(_), _) => value_at(&self.tree, path)?.as_str(),
+            (Target::Within(range), _) => value_at(&self.tree, path)?.as_str()?.get(range.clone()),
+            (Target::Key | Target::Value, _) => value_at(&self.tree, path)?.as_str(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! than a derived reader has. A test keeps the keys of both equal.
 #![expect(dead_code, reason = "only their shape and their doc comments are used")]
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use schemars::generate::SchemaSettings;
@@ -83,8 +84,7 @@ struct Defaults {
     #[schemars(regex(pattern = r"^[^:=\s]+:(NoSchedule|PreferNoSchedule|NoExecute)$"))]
     remove_taint: Option<String>,
     /// Below the template's own values and the group's.
-    #[schemars(schema_with = "offered_values")]
-    values: Option<BTreeMap<String, Value>>,
+    values: Option<Values>,
 }
 
 #[derive(JsonSchema)]
@@ -148,8 +148,7 @@ struct Group {
     remove_taint: Option<String>,
     /// Handed to the template as `values`. What the built-in templates take is listed below; a template of
     /// one's own may read any key.
-    #[schemars(schema_with = "offered_values")]
-    values: Option<BTreeMap<String, Value>>,
+    values: Option<Values>,
 }
 
 #[derive(JsonSchema)]
@@ -217,8 +216,21 @@ enum Limit {
     Percent(#[schemars(regex(pattern = r"^([1-9][0-9]?|100)%$"))] String),
 }
 
-fn offered_values(_: &mut SchemaGenerator) -> Schema {
-    values::offered().try_into().unwrap_or_default()
+/// `values` of a group, whichever template that has.
+struct Values;
+
+impl JsonSchema for Values {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Values".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        values::offered().try_into().unwrap_or_default()
+    }
 }
 
 /// The rules for `values`, where the group itself names a built-in template.

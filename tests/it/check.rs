@@ -416,6 +416,47 @@ fn a_closed_pipe_is_no_error() {
 }
 
 #[test]
+fn a_variable_that_is_read_and_cannot_be_is_named() {
+    use std::os::unix::ffi::OsStrExt;
+    let fine = folder(&[("quayctl.toml", FINE)]);
+    let not_utf8 = std::ffi::OsStr::from_bytes(b"5m\xff");
+    for name in [
+        "DEADLINE_SECONDS",
+        "MY_POD_NAMESPACE",
+        "QUAYCTL_CARRIER_IMAGE",
+        "QUAYCTL_CONCURRENCY",
+        "QUAYCTL_DEFAULTS__DEADLINE",
+        "QUAYCTL_INSTANCE",
+        "QUAYCTL_LOG",
+        "QUAYCTL_RUN_ID",
+        "QUAY_IMAGES",
+    ] {
+        let mut command = quayctl();
+        let refused = ended(command.current_dir(&fine).arg("check").env(name, not_utf8)).expect_code(2);
+        assert!(refused.stderr.contains(name), "{name}: {}", refused.stderr);
+    }
+    // Nobody reads it.
+    let mut command = quayctl();
+    let foreign = ended(command.current_dir(&fine).arg("check").env("QUAYCTL_CONTROLLER_PORT", not_utf8));
+    assert_eq!(foreign.expect_code(0).stderr, "");
+    // It may have been all there was to do.
+    let mut command = quayctl();
+    let refused = ended(command.current_dir(&folder(&[])).arg("run").env("QUAY_IMAGES", not_utf8));
+    assert!(refused.stderr.contains("QUAY_IMAGES") && refused.code == Some(2), "{}", refused.stderr);
+}
+
+#[test]
+fn a_run_id_that_no_run_can_have_is_refused() {
+    let fine = folder(&[("quayctl.toml", FINE)]);
+    for (text, code) in [("Not_OK", 2), ("", 0), ("nightly-1", 0)] {
+        let mut command = quayctl();
+        ended(command.current_dir(&fine).arg("check").env("QUAYCTL_RUN_ID", text)).expect_code(code);
+    }
+    let report = check(&fine, &["-o", "json", "--run-id", "Not_OK"]).expect_code(2).json();
+    assert_eq!(report["problems"][0]["code"], "bad-run-id");
+}
+
+#[test]
 fn a_wrong_config_is_not_taken_to_a_cluster() {
     let folder = folder(&[("quayctl.toml", "groups = []\n")]);
     let mut command = quayctl();

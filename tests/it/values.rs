@@ -22,7 +22,7 @@ const CRIO: &str = "CRI-O starts no container with less than 12 MiB";
 const SENSE: &str = "nobody can mean it";
 const TYPE: &str = "it would be taken for another thing than is written";
 
-const VALUES: [(&str, Verdict); 83] = [
+const VALUES: [(&str, Verdict); 84] = [
     ("cpu = \"2m\"", Taken),
     ("cpu = \"0.05\"", Taken),
     ("cpu = 0.05", Taken),
@@ -50,7 +50,9 @@ const VALUES: [(&str, Verdict); 83] = [
     ("cpu = \"101m\"", Refused),
     ("cpu = \"101m\", cpu_limit = \"0.2\"", Taken),
     ("cpu = \"300m\", cpu_limit = \"0.2\"", Refused),
-    ("cpu_limit = \"0.5m\"", Refused),
+    // Rounded up to a thousandth, which is as much as is asked for.
+    ("cpu_limit = \"0.5m\"", Taken),
+    ("cpu_limit = \"0\"", Refused),
     ("cpu_limit = 1", Taken),
     ("cpu_limit = \"1E\"", Taken),
     ("cpu_limit = \"1e100\"", RefusedByUs(SENSE)),
@@ -82,8 +84,8 @@ const VALUES: [(&str, Verdict); 83] = [
     ("priority_class = \"\"", Taken),
     ("priority_class = \"Low\"", Refused),
     ("priority_class = \"low_1\"", Refused),
-    ("priority_class = 5", RefusedByUs(TYPE)),
-    ("runtime_class = \"gvisor\"", Taken),
+    ("priority_class = 5", Refused),
+    ("runtime_class = \"values.test\"", Taken),
     ("runtime_class = \"gvisor/\"", Refused),
     ("pod_labels = {}", Taken),
     ("pod_labels = { team = \"a\", \"example.com/x_Y.z\" = \"\" }", Taken),
@@ -183,6 +185,13 @@ fn compare(
 fn values_that_check_takes_are_taken_and_those_it_refuses_are_refused() {
     let bed = shared();
     let namespace = bed.namespace("values");
+    // A pod of a class that is not there is refused, whatever its name.
+    let class = json!({
+        "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "x", "metadata": {"name": "values.test"},
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), class.to_string()).unwrap();
+    ended(&mut bed.kubectl(&["create", "-f", file.path().to_str().unwrap()])).expect_code(0);
     let differences = VALUES.iter().filter_map(|(values, expected)| {
         let values = format!("values = {{ {values} }}");
         let raw: Value = toml::from_str::<Value>(&values).unwrap()["values"].clone();

@@ -118,7 +118,7 @@ pub fn check_defaults(
     findings: &mut Findings,
 ) {
     let users: BTreeSet<&str> = groups.iter().filter_map(|group| user_template(group.template)).collect();
-    for (key, value) in inherited {
+    for (key, value) in inherited.iter().filter(|(_, value)| value.as_str() != Some("")) {
         // A user's template may mean by any key what it likes.
         if users.iter().any(|template| may_read(templates, template, key)) {
             continue;
@@ -309,7 +309,7 @@ fn quantity(
     findings: &mut Findings,
 ) -> Option<Quantity> {
     let quantity = match parsed(value) {
-        Ok(quantity) => quantity,
+        Ok(quantity) => quantity.rounded_up(),
         Err(wrong) => {
             let help = match declared.kind {
                 ValueKind::Cpus => "as \"100m\" for a tenth of a CPU, or 0.5",
@@ -363,7 +363,7 @@ fn request_fits_limit(
     let stand_in = |name: &str, reader: BuiltIn| Some(declared(name)?.default_in(reader)?.trim_matches('"'));
     let amount = |name: &str, reader| {
         let set = quantities.get(name).copied();
-        set.or_else(|| Quantity::parse(stand_in(name, reader)?).ok())
+        set.or_else(|| Some(Quantity::parse(stand_in(name, reader)?).ok()?.rounded_up()))
     };
     let exceeds = |reader: &&BuiltIn| {
         let limit = stand_in(limit, **reader).and_then(|_| amount(limit, **reader));

@@ -41,6 +41,11 @@ impl Quantity {
         }
     }
 
+    /// In whole thousandths, as the API server takes the resources of a container.
+    pub fn rounded_up(self) -> Quantity {
+        Quantity { nanos: self.nanos.next_multiple_of(NANOS / 1000) }
+    }
+
     pub fn of_bytes(bytes: u64) -> Quantity {
         Quantity { nanos: u128::from(bytes) * NANOS }
     }
@@ -186,6 +191,8 @@ mod tests {
         }
         assert_eq!(nanos("12Mi"), Quantity::of_bytes(12 << 20).nanos);
         assert!(Quantity::parse("1500m").unwrap() > Quantity::parse("1.4").unwrap());
+        assert_eq!(Quantity::parse("0.5m").unwrap().rounded_up().nanos, nanos("1m"));
+        assert_eq!(Quantity::parse("2m").unwrap().rounded_up().nanos, nanos("2m"));
         assert!(!Quantity::parse("512m").unwrap().is_whole() && Quantity::parse("512M").unwrap().is_whole());
     }
 

@@ -118,7 +118,8 @@ impl<'r> Prober<'r> {
             group: Arc::clone(group),
             node: Arc::clone(&self.node),
             template,
-            name: "probe".into(),
+            // No text that a template can print is the Job's name: one that sets it is always overwritten.
+            name: "probe-job".into(),
             namespace: namespace.clone(),
             content: "0".repeat(64).into(),
             identity: Arc::new(RunIdentity {

@@ -440,8 +440,9 @@ fn a_variable_that_is_read_and_cannot_be_is_named() {
     let foreign = ended(command.current_dir(&fine).arg("check").env("QUAYCTL_CONTROLLER_PORT", not_utf8));
     assert_eq!(foreign.expect_code(0).stderr, "");
     // It may have been all there was to do.
+    let empty = folder(&[]);
     let mut command = quayctl();
-    let refused = ended(command.current_dir(&folder(&[])).arg("run").env("QUAY_IMAGES", not_utf8));
+    let refused = ended(command.current_dir(&empty).arg("run").env("QUAY_IMAGES", not_utf8));
     assert!(refused.stderr.contains("QUAY_IMAGES") && refused.code == Some(2), "{}", refused.stderr);
 }
 

@@ -191,7 +191,11 @@ impl<'a> Station<'a> {
         let since = *self.stale_since.get_or_insert(now);
         self.health.set_stale(Some(since));
         self.metrics.reloaded(false, now);
-        tracing::error!("the changed config is not used, the last good one stays in force:\n{error}");
+        tracing::error!("the changed config is not used, the last good one stays in force:");
+        // A line break within a log line is shown as one that somebody else might have put there.
+        for line in error.to_string().lines().filter(|line| !line.trim().is_empty()) {
+            tracing::error!("{line}");
+        }
         self.announce(Announcement::ConfigReloadFailed { text: error.to_owned() });
     }
 

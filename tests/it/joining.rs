@@ -181,7 +181,7 @@ fn a_node_that_fails_is_ended_without_taking_the_process_along() {
     let config = mount("[[groups]]\nname = \"g\"\nimages = [\"quay.io/team/not-found:1\"]\n");
     let mut observer = Observer::start(&bed, &namespace);
     let serving = Serving::start(&bed, &namespace, &config.config(), &[]);
-    serving.wait_for("node node-001 failed for group \"g\": image-not-found");
+    serving.wait_for("image-not-found: quay.io/team/not-found:1 on");
     serving.wait_for("of group \"g\" is over: 0 succeeded, 2 failed");
     observer.wait_for(is_over);
     assert_eq!(serving.metric("quayctl_failures_total{group=\"g\",reason=\"image-not-found\"}"), Some(2.0));

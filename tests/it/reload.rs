@@ -71,7 +71,7 @@ fn a_bad_config_keeps_the_last_good_one_and_everybody_can_see_it() {
     assert_eq!(serving.metric("quayctl_config_last_reload_successful"), Some(0.0));
 
     swap(&mount, &group("g", "3", HALF));
-    serving.wait_for("the config has changed and is in force: 1 groups");
+    serving.wait_for("the config has changed and is in force: 1 group,");
     serving.wait_for_nth("of group \"g\" is over: 2 succeeded", 2);
     assert_eq!(serving.page("/readyz"), (200, "ok".to_owned()));
     assert_eq!(serving.metric("quayctl_config_last_reload_successful"), Some(1.0));

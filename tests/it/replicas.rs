@@ -37,14 +37,14 @@ fn of_two_replicas_one_leads_and_the_other_takes_over_when_it_is_killed() {
     };
     let mut observer = Observer::start(bed, &namespace);
     let first = start("replica-1");
-    first.wait_for("serving 1 groups");
+    first.wait_for("serving 1 group");
     let second = start("replica-2");
     observer.wait_for(bed::is_over);
     assert_eq!(second.page("/readyz"), (200, "ok, standby".to_owned()));
     assert_eq!(second.metric("quayctl_leader"), Some(0.0));
     first.signal("KILL");
     first.end();
-    second.wait_for("serving 1 groups");
+    second.wait_for("serving 1 group");
     second.wait_for("of group \"g\" is over: 50 succeeded, 0 failed");
     assert_eq!(second.count("another process"), 0, "{}", second.log());
     let served = second.terminate();
@@ -54,7 +54,7 @@ fn of_two_replicas_one_leads_and_the_other_takes_over_when_it_is_killed() {
     assert_eq!(pairs.len(), jobs, "one Job for each node and run");
     // It was let go, so the next one need not wait for it to expire.
     let third = start("replica-3");
-    third.wait_for("serving 1 groups");
+    third.wait_for("serving 1 group");
     third.terminate();
 }
 

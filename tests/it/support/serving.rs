@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use super::bed::Bed;
 use super::{Watchdog, quayctl};
 
-/// Nothing that is waited for here takes longer, on a machine that does several things at once.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Nothing that is waited for here takes longer, on a machine that does several things at once: a schedule of each
+/// minute may be a minute away, and its run takes some seconds more.
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// A folder that looks to its reader like a mounted ConfigMap: `quayctl.toml -> ..data/quayctl.toml`,
 /// and `..data -> ..VERSION`, which is swapped by a rename.

@@ -269,7 +269,7 @@ impl<'a> Runner<'a> {
                         self.on_quota(index, failure);
                         return None;
                     }
-                    _ => self.has_room(index),
+                    _ => self.mark_room(index),
                 }
                 match applied {
                     Ok(applied) => self.on_applied(index, applied),
@@ -283,7 +283,7 @@ impl<'a> Runner<'a> {
             }
             Answer::Noted(index, Ok(())) => {
                 if let Some(flight) = index.and_then(|index| self.flights.get_mut(&index)) {
-                    flight.is_ended(Instant::now());
+                    flight.mark_ended(Instant::now());
                 }
             }
             Answer::Noted(_, Err(error)) => {

@@ -165,16 +165,16 @@ impl<'a> Station<'a> {
                 changed = self.config_watch.changed() => match Active::tried(changed, &active, self.global) {
                     Ok(candidate) => {
                         active = candidate;
-                        self.is_current(&active);
+                        self.mark_current(&active);
                     }
-                    Err(error) => self.is_stale(&error),
+                    Err(error) => self.mark_stale(&error),
                 },
             }
         }
     }
 
     /// What the files hold is in force.
-    fn is_current(&mut self, active: &Active) {
+    fn mark_current(&mut self, active: &Active) {
         self.stale_since = None;
         self.health.set_stale(None);
         self.metrics.reloaded(true, Timestamp::now());
@@ -186,7 +186,7 @@ impl<'a> Station<'a> {
     }
 
     /// What the files hold cannot be used, and what was in force before stays so.
-    fn is_stale(&mut self, error: &str) {
+    fn mark_stale(&mut self, error: &str) {
         let now = Timestamp::now();
         let since = *self.stale_since.get_or_insert(now);
         self.health.set_stale(Some(since));

@@ -181,7 +181,7 @@ impl Agenda {
     }
 
     /// No run of the group is under way any longer.
-    pub fn is_over(&mut self, group: &str) {
+    pub fn mark_finished(&mut self, group: &str) {
         self.set_busy(group, false);
     }
 

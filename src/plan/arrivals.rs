@@ -79,7 +79,7 @@ impl Arrivals {
     }
 
     /// Whether `node`, as it is now, is to get `group`'s Job at once.
-    pub fn is_due(&mut self, group: &Group, node: &KnownNode, now: Timestamp) -> bool {
+    pub fn take_due(&mut self, group: &Group, node: &KnownNode, now: Timestamp) -> bool {
         let Some(visit) = self.visit(group, node) else { return false };
         let is_for = node.is_for(group);
         if std::mem::replace(&mut visit.is_for, is_for) || !is_for {
@@ -118,14 +118,14 @@ impl Arrivals {
     }
 
     /// `node` is there, and nothing is to be done about that.
-    pub fn is_known(&mut self, group: &Group, node: &KnownNode) {
+    pub fn mark_known(&mut self, group: &Group, node: &KnownNode) {
         if let Some(visit) = self.visit(group, node) {
             visit.is_for = node.is_for(group);
         }
     }
 
     /// Takes in the end of a Job, where the node and the group's content are still those that it was for.
-    pub fn has_ended(&mut self, end: JobEnd<'_>) {
+    pub fn record_end(&mut self, end: JobEnd<'_>) {
         let JobEnd { group, node, uid, content, at, succeeded, is_last } = end;
         let visitors = self.groups.get_mut(group).filter(|visitors| visitors.content == content);
         let Some(Visitors { keep, by_node, .. }) = visitors else { return };
@@ -190,7 +190,7 @@ mod tests {
     fn end(arrivals: &mut Arrivals, uid: &str, at: Timestamp, succeeded: bool) {
         let content = arrivals.groups["g"].content.clone();
         let end = JobEnd { group: "g", node: "n", uid, content: &content, at, succeeded, is_last: true };
-        arrivals.has_ended(end);
+        arrivals.record_end(end);
     }
 
     fn arrivals(config: &Config) -> Arrivals {
@@ -205,13 +205,13 @@ mod tests {
         let group = &config.groups[0];
         let mut arrivals = arrivals(&config);
         let not_ready = known(|node| node.ready = false);
-        assert!(!arrivals.is_due(group, &not_ready, at(0)));
-        assert!(arrivals.is_due(group, &known(|_| {}), at(1)), "it turned Ready");
-        assert!(!arrivals.is_due(group, &known(|_| {}), at(2)), "a heartbeat is no arrival");
+        assert!(!arrivals.take_due(group, &not_ready, at(0)));
+        assert!(arrivals.take_due(group, &known(|_| {}), at(1)), "it turned Ready");
+        assert!(!arrivals.take_due(group, &known(|_| {}), at(2)), "a heartbeat is no arrival");
         let mut arrivals = Arrivals::default();
         arrivals.follow(&config);
-        assert!(!arrivals.is_due(group, &known(|node| node.unschedulable = true), at(3)));
-        assert!(arrivals.is_due(group, &known(|_| {}), at(4)), "it was uncordoned");
+        assert!(!arrivals.take_due(group, &known(|node| node.unschedulable = true), at(3)));
+        assert!(arrivals.take_due(group, &known(|_| {}), at(4)), "it was uncordoned");
     }
 
     #[test]
@@ -220,9 +220,9 @@ mod tests {
         selecting.node_selector = crate::config::NodeSelector::parse("zone=fra").unwrap();
         let config = config(vec![selecting]);
         let mut arrivals = arrivals(&config);
-        assert!(!arrivals.is_due(&config.groups[0], &known(|_| {}), at(0)));
+        assert!(!arrivals.take_due(&config.groups[0], &known(|_| {}), at(0)));
         let labelled = known(|node| drop(node.labels.insert("zone".into(), "fra".into())));
-        assert!(arrivals.is_due(&config.groups[0], &labelled, at(1)));
+        assert!(arrivals.take_due(&config.groups[0], &labelled, at(1)));
     }
 
     #[test]
@@ -233,8 +233,8 @@ mod tests {
         let mut due_at = Vec::new();
         // Down and up again every 100 s, for four days.
         for second in (0..4 * 86_400).step_by(100) {
-            arrivals.is_due(group, &known(|node| node.ready = false), at(second));
-            if arrivals.is_due(group, &known(|_| {}), at(second + 50)) {
+            arrivals.take_due(group, &known(|node| node.ready = false), at(second));
+            if arrivals.take_due(group, &known(|_| {}), at(second + 50)) {
                 end(&mut arrivals, "uid-n", at(second + 50), true);
                 due_at.push(second + 50);
             }
@@ -247,10 +247,10 @@ mod tests {
     fn another_node_of_its_name_and_other_content_begin_anew() {
         let mut changed = config(vec![group("g")]);
         let mut arrivals = arrivals(&changed);
-        assert!(arrivals.is_due(&changed.groups[0], &known(|_| {}), at(0)));
+        assert!(arrivals.take_due(&changed.groups[0], &known(|_| {}), at(0)));
         end(&mut arrivals, "uid-n", at(0), true);
         let replaced = known(|node| node.uid = "another".into());
-        assert!(arrivals.is_due(&changed.groups[0], &replaced, at(1)));
+        assert!(arrivals.take_due(&changed.groups[0], &replaced, at(1)));
         // The Job of the node that is gone says nothing of this one.
         end(&mut arrivals, "uid-n", at(1), true);
         assert_eq!(arrivals.groups["g"].by_node["n"].last, None);
@@ -258,7 +258,7 @@ mod tests {
         let of_before = arrivals.groups["g"].content.clone();
         changed.groups[0].images = vec![crate::config::ImageRef::parse("quay.io/team/app:2.0").unwrap()];
         arrivals.follow(&changed);
-        assert!(!arrivals.is_due(&changed.groups[0], &replaced, at(2)), "a change is the run's affair");
+        assert!(!arrivals.take_due(&changed.groups[0], &replaced, at(2)), "a change is the run's affair");
         let late = JobEnd {
             group: "g",
             node: "n",
@@ -268,10 +268,10 @@ mod tests {
             succeeded: true,
             is_last: true,
         };
-        arrivals.has_ended(late);
+        arrivals.record_end(late);
         let down = known(|node| (node.ready, node.uid) = (false, "another".into()));
-        arrivals.is_due(&changed.groups[0], &down, at(3));
-        assert!(arrivals.is_due(&changed.groups[0], &replaced, at(4)));
+        arrivals.take_due(&changed.groups[0], &down, at(3));
+        assert!(arrivals.take_due(&changed.groups[0], &replaced, at(4)));
         arrivals.forget_node("n");
         assert!(arrivals.groups["g"].by_node.is_empty());
     }
@@ -280,7 +280,7 @@ mod tests {
     fn a_node_whose_job_has_failed_is_tried_again_also_where_it_stays() {
         let config = config(vec![group("g")]);
         let mut arrivals = arrivals(&config);
-        assert!(arrivals.is_due(&config.groups[0], &known(|_| {}), at(0)));
+        assert!(arrivals.take_due(&config.groups[0], &known(|_| {}), at(0)));
         end(&mut arrivals, "uid-n", at(10), false);
         assert_eq!(arrivals.to_try_again(at(10 + 3600)), [], "the failed Job is still there");
         let again = [("g".to_owned(), "n".to_owned())];
@@ -299,17 +299,17 @@ mod tests {
         let config = config(vec![group("g")]);
         let group = &config.groups[0];
         let mut failed = arrivals(&config);
-        assert!(failed.is_due(group, &known(|_| {}), at(YEARS)));
+        assert!(failed.take_due(group, &known(|_| {}), at(YEARS)));
         end(&mut failed, "uid-n", at(YEARS), false);
         assert_eq!(failed.to_try_again(at(0)), []);
         assert_eq!(failed.to_try_again(at(3600 + 60)), [("g".to_owned(), "n".to_owned())]);
 
         let mut back = arrivals(&config);
-        assert!(back.is_due(group, &known(|_| {}), at(YEARS)));
+        assert!(back.take_due(group, &known(|_| {}), at(YEARS)));
         end(&mut back, "uid-n", at(YEARS), true);
         for (second, expected) in [(0, false), (100, false), (3600, true)] {
-            back.is_due(group, &known(|node| node.ready = false), at(second));
-            assert_eq!(back.is_due(group, &known(|_| {}), at(second)), expected, "{second}");
+            back.take_due(group, &known(|node| node.ready = false), at(second));
+            assert_eq!(back.take_due(group, &known(|_| {}), at(second)), expected, "{second}");
         }
     }
 
@@ -318,6 +318,6 @@ mod tests {
         let mut still = group("g");
         still.new_nodes = false;
         let config = config(vec![still]);
-        assert!(!arrivals(&config).is_due(&config.groups[0], &known(|_| {}), at(0)));
+        assert!(!arrivals(&config).take_due(&config.groups[0], &known(|_| {}), at(0)));
     }
 }

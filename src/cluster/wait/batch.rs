@@ -62,7 +62,7 @@ impl<'a> Batch<'a> {
     }
 
     /// It is added to a runner whose Jobs others have held up for this long.
-    pub fn is_added(&mut self, stalls: &Stalls, now: Instant) {
+    pub fn record_stalls_at_start(&mut self, stalls: &Stalls, now: Instant) {
         if let Some((_, held_up)) = &mut self.computed {
             *held_up = stalls.total(now);
         }
@@ -84,7 +84,7 @@ impl<'a> Batch<'a> {
     }
 
     /// One Job more has a result; whether it was the last.
-    pub fn is_done_with_one(&mut self) -> bool {
+    pub fn finish_one(&mut self) -> bool {
         self.open = self.open.saturating_sub(1);
         self.open == 0
     }

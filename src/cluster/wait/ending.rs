@@ -62,7 +62,7 @@ impl Runner<'_> {
 
     pub(super) fn keep_result(&mut self, index: JobIndex, result: JobResult) {
         self.results.insert(index, result);
-        if self.batches.get_mut(index.group).is_some_and(Batch::is_done_with_one) {
+        if self.batches.get_mut(index.group).is_some_and(Batch::finish_one) {
             self.over.push(index.group);
         }
     }

@@ -19,7 +19,7 @@ impl<'a> Runner<'a> {
         let (name, jobs) = (batch.planned.group.name.clone(), batch.planned.jobs.len());
         let limit = batch.planned.limit;
         let mut batch = batch;
-        batch.is_added(&self.stalls, Instant::now());
+        batch.record_stalls_at_start(&self.stalls, Instant::now());
         let number = self.batches.add(batch);
         self.queue.add_batch(number, &name, limit);
         self.hold_where_full(number);

@@ -145,20 +145,20 @@ impl Flight {
     }
 
     /// The Job controller has taken the Job up, at the latest now.
-    pub fn is_started(&mut self, now: Instant) {
+    pub fn mark_started(&mut self, now: Instant) {
         if !std::mem::replace(&mut self.started, true) && !self.ended {
             self.until = now + own_time(self.deadline_seconds);
         }
     }
 
     /// Our patch that ends the Job has been taken.
-    pub fn is_ended(&mut self, now: Instant) {
+    pub fn mark_ended(&mut self, now: Instant) {
         if self.ended && self.over.is_none() {
             self.until = self.until.min(now + SLOT_GRACE);
         }
     }
 
-    pub fn is_known_as(&mut self, job: &SeenJob) {
+    pub fn identify_as(&mut self, job: &SeenJob) {
         self.uid.clone_from(&job.uid);
         self.created_at = job.created_at;
         self.weigh_rejection();
@@ -175,7 +175,7 @@ impl Flight {
         }
     }
 
-    pub fn is_over(&mut self, ending: Ending, now: Instant) {
+    pub fn mark_over(&mut self, ending: Ending, now: Instant) {
         // The first end counts: a Job that is over may be deleted by its TTL.
         self.over.get_or_insert((ending, now + LAST_WORDS));
     }

@@ -145,12 +145,12 @@ impl Runner<'_> {
         };
         let now = Instant::now();
         flight.created(now, job.deadline_seconds);
-        flight.is_known_as(&job);
+        flight.identify_as(&job);
         if job.is_live() {
             flight.observe_suspension(job.suspended, now);
         }
         if job.facts.started {
-            flight.is_started(now);
+            flight.mark_started(now);
         }
         if !flight.ended && job.has_given_way() {
             // By another process of this run.
@@ -161,7 +161,7 @@ impl Runner<'_> {
             if !flight.ended && matches!(ending, Ending::Failed { .. }) {
                 flight.judged = job.note.and_then(|note| read_annotation(&note, references));
             }
-            flight.is_over(ending, now);
+            flight.mark_over(ending, now);
             return;
         }
         self.give_way_if_younger(index);

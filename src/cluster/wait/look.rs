@@ -91,7 +91,7 @@ impl Runner<'_> {
             }
             Ok(_) | Err(_) => {
                 flight.search = Search::Done;
-                flight.is_over(Ending::JobDeleted, now);
+                flight.mark_over(Ending::JobDeleted, now);
             }
         }
         match self.flights.get(&index).and_then(|flight| flight.due(now)) {

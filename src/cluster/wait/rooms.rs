@@ -133,7 +133,7 @@ impl Runner<'_> {
     }
 
     /// A create into this Job's namespace has been answered, and not by its quota.
-    pub(super) fn has_room(&mut self, index: JobIndex) {
+    pub(super) fn mark_room(&mut self, index: JobIndex) {
         if self.rooms.full.is_empty() {
             return;
         }

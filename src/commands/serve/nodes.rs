@@ -28,7 +28,7 @@ impl Lead<'_> {
                 let waits = self.waits_at_the_gate(group, node.whole());
                 match waits || self.agenda.last(&group.name).is_some_and(is_new) {
                     true => late.push((group.clone(), name.clone())),
-                    false => self.arrivals.is_known(group, &node),
+                    false => self.arrivals.mark_known(group, &node),
                 }
             }
             self.nodes.insert(name, node);
@@ -74,7 +74,7 @@ impl Lead<'_> {
     pub fn serve_nodes(&mut self, pairs: &[(Arc<Group>, String)], station: &Station<'_>) {
         for (group, name) in pairs {
             let Some(node) = self.nodes.get(name).cloned() else { continue };
-            if self.arrivals.is_due(group, &node, (self.now)()) {
+            if self.arrivals.take_due(group, &node, (self.now)()) {
                 self.serve_node(group, &node, station);
             }
         }

@@ -55,7 +55,7 @@ impl<'a> Lead<'a> {
         (self.opening, self.shut, self.shut_text) = (None, None, None);
         let candidate = match Active::tried(changed, &self.active, station.global) {
             Ok(candidate) => candidate,
-            Err(error) => return station.is_stale(&error),
+            Err(error) => return station.mark_stale(&error),
         };
         self.consider(candidate, station);
     }
@@ -95,7 +95,7 @@ impl<'a> Lead<'a> {
             Err(error) => {
                 let text = format!("error: {error}");
                 if self.shut_text.as_ref() != Some(&text) {
-                    station.is_stale(&text);
+                    station.mark_stale(&text);
                 }
                 self.shut_text = Some(text);
                 self.shut = Some(candidate);
@@ -157,10 +157,10 @@ impl<'a> Lead<'a> {
         };
         for group in self.groups.iter().filter(|group| !followed(&group.name)) {
             for node in self.nodes.values() {
-                self.arrivals.is_known(group, node);
+                self.arrivals.mark_known(group, node);
             }
         }
-        station.is_current(&self.active);
+        station.mark_current(&self.active);
         self.begin_what_is_due(station);
         let listed = self.watches.take_listed();
         self.runner.take_in_listed(listed);

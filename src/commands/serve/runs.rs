@@ -114,7 +114,7 @@ impl Lead<'_> {
         for (job, result) in finished.planned.jobs.iter().zip(&finished.results) {
             // Of a Job that never began nothing is known.
             let (Some(_), Some(at)) = (result.started_at, result.finished_at) else { continue };
-            self.arrivals.has_ended(JobEnd {
+            self.arrivals.record_end(JobEnd {
                 group: &run.group,
                 node: &job.node.name,
                 uid: &job.node.uid,
@@ -125,7 +125,7 @@ impl Lead<'_> {
             });
         }
         if run.is_run {
-            self.agenda.is_over(&run.group);
+            self.agenda.mark_finished(&run.group);
         }
         let throttled = self.cluster.throttled().saturating_sub(run.throttled);
         let (group, id, is_run) = (run.group.clone(), run.identity.run_id.as_str().to_owned(), run.is_run);

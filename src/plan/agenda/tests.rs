@@ -97,8 +97,8 @@ fn runs_of_one_group_never_overlap() {
     assert_eq!(turns, Turns { due: vec![], skipped: vec!["skip".into()] });
     let turns = agenda.turns(time("2026-11-25T12:10:00Z"));
     assert_eq!(turns.skipped, ["skip", "wait"], "one run at most waits");
-    agenda.is_over("skip");
-    agenda.is_over("wait");
+    agenda.mark_finished("skip");
+    agenda.mark_finished("wait");
     let turns = agenda.turns(time("2026-11-25T12:10:01Z"));
     assert_eq!(turns.due.len(), 1);
     assert_eq!((turns.due[0].group.as_str(), turns.due[0].run_id.as_str()), ("wait", "20261125t121000z"));
@@ -222,7 +222,7 @@ fn a_run_that_waits_and_was_due_by_a_clock_that_was_ahead_does_not_begin() {
     agenda.began("g");
     assert_eq!(due(&mut agenda, "2036-11-25T12:00:10Z"), [], "it waits for the one under way");
     assert_eq!(due(&mut agenda, "2026-11-25T12:11:00Z"), []);
-    agenda.is_over("g");
+    agenda.mark_finished("g");
     assert_eq!(due(&mut agenda, "2026-11-25T12:12:00Z"), []);
     // A change waits on, as a part of the run that is current.
     agenda.began("g");
@@ -230,7 +230,7 @@ fn a_run_that_waits_and_was_due_by_a_clock_that_was_ahead_does_not_begin() {
     waiting.images = vec![crate::config::ImageRef::parse("quay.io/team/app:2.0").unwrap()];
     agenda.follow(&config(vec![waiting]), time("2036-11-25T12:00:11Z"));
     assert_eq!(due(&mut agenda, "2026-11-25T12:13:00Z"), []);
-    agenda.is_over("g");
+    agenda.mark_finished("g");
     let expected = [("20261125t120000z".to_owned(), Cause::Changed)];
     assert_eq!(due(&mut agenda, "2026-11-25T12:14:00Z"), expected);
 }
@@ -274,6 +274,6 @@ fn a_change_during_a_run_waits_for_its_end() {
     changed.images = vec![crate::config::ImageRef::parse("quay.io/team/app:2.0").unwrap()];
     agenda.follow(&config(vec![changed]), time("2026-11-25T12:01:00Z"));
     assert_eq!(due(&mut agenda, "2026-11-25T12:01:00Z"), []);
-    agenda.is_over("g");
+    agenda.mark_finished("g");
     assert!(matches!(&due(&mut agenda, "2026-11-25T12:02:00Z")[..], [(_, Cause::Changed)]));
 }

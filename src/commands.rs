@@ -13,7 +13,7 @@ use crate::config::problem::{self, Severity};
 use crate::outside_text::block;
 use crate::plan::{Plan, RunId};
 use crate::render::{RenderError, Renderer};
-use crate::telemetry;
+use crate::{telemetry, words};
 
 mod check;
 mod cluster_check;
@@ -192,10 +192,5 @@ fn connect_options(global: &GlobalArgs, loaded: &Loaded) -> ConnectOptions {
 
 /// As many names as a person reads, and how many there are besides.
 fn some_of(names: &BTreeSet<String>) -> String {
-    let mut shown: Vec<&str> = names.iter().take(NODES_MAX).map(String::as_str).collect();
-    let more = format!("and {} more", names.len().saturating_sub(NODES_MAX));
-    if names.len() > NODES_MAX {
-        shown.push(&more);
-    }
-    shown.join(", ")
+    words::some_of(names.iter().map(String::as_str), NODES_MAX)
 }

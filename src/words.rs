@@ -11,6 +11,17 @@ pub fn plural(count: usize, noun: &str) -> String {
     format!("{noun}{ending}")
 }
 
+/// Names with commas; of more than `max` the first, and how many there are besides.
+pub fn some_of<'a>(names: impl ExactSizeIterator<Item = &'a str>, max: usize) -> String {
+    let besides = names.len().saturating_sub(max);
+    let mut shown: Vec<&str> = names.take(max).collect();
+    let more = format!("and {besides} more");
+    if besides > 0 {
+        shown.push(&more);
+    }
+    shown.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -19,5 +30,12 @@ mod tests {
     fn only_one_is_singular() {
         let all = [0, 1, 2].map(|count| counted(count, "Job"));
         assert_eq!(all, ["0 Jobs", "1 Job", "2 Jobs"]);
+    }
+
+    #[test]
+    fn of_many_names_the_first_are_told() {
+        let told = [1, 2, 3].map(|max| some_of(["a", "b"].into_iter(), max));
+        assert_eq!(told, ["a, and 1 more", "a, b", "a, b"]);
+        assert_eq!(some_of([].into_iter(), 2), "");
     }
 }

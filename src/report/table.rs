@@ -9,7 +9,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::{Counts, GroupReport, NodeReport, NodeVerdict, RunReport, Tally};
 use crate::outside_text::without_middle;
-use crate::words::counted;
+use crate::words::{counted, some_of};
 
 const WIDTH: usize = 80;
 /// As many names of nodes stand behind one cause; the JSON report has them all.
@@ -241,12 +241,7 @@ impl Cause<'_> {
 impl Affected<'_> {
     /// Names of nodes with commas, of many the first.
     fn names(&self, max: usize) -> String {
-        let mut names: Vec<&str> = self.nodes.iter().take(max).copied().collect();
-        let more = format!("and {} more", self.nodes.len().saturating_sub(max));
-        if self.nodes.len() > max {
-            names.push(&more);
-        }
-        names.join(", ")
+        some_of(self.nodes.iter().copied(), max)
     }
 }
 

@@ -7,7 +7,7 @@ set -euo pipefail
 go_minor_wanted=26
 kubernetes=1.37.2
 etcd=3.7.3
-programs=(kube etcd kubectl bed)
+programs=(kube etcd kubectl bed registry)
 unused_days=14 # after which a cached build is removed
 
 say() { printf '%s\n' "$*" >&2; }
@@ -45,14 +45,14 @@ link_flags() {
 
 module_of() {
   case $1 in
-    etcd) echo etcd ;;
+    etcd | registry) echo "$1" ;;
     *) echo . ;;
   esac
 }
 
 package_of() {
   case $1 in
-    etcd) echo . ;;
+    etcd | registry) echo . ;;
     *) echo "./$1" ;;
   esac
 }
@@ -63,6 +63,7 @@ title_of() {
     etcd) echo "etcd $etcd" ;;
     kubectl) echo "kubectl $kubernetes" ;;
     bed) echo "the bed itself" ;;
+    registry) echo "the registry" ;;
   esac
 }
 

@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # Builds the test bed's programs into the user's cache and prints the directory
 # they are in, alone on standard output. What has not changed is not built again.
-# Usage: build.sh [PROGRAM...]: without any, all.
+# Usage: build.sh [PROGRAM...]: without any, those of simulated nodes; `all` for
+# real nodes too.
 set -euo pipefail
 
 go_minor_wanted=26
 kubernetes=1.37.2
 etcd=3.7.3
-programs=(kube etcd kubectl bed registry)
+containerd=2.4.2
+simulated=(kube etcd kubectl bed)
+real=(node containerd containerd-shim-runc-v2 ctr sandbox registry)
+programs=("${simulated[@]}" "${real[@]}")
 unused_days=14 # after which a cached build is removed
 
 say() { printf '%s\n' "$*" >&2; }
@@ -34,18 +38,22 @@ check_go() {
 link_flags() {
   local base=k8s.io/component-base/version
   case $1 in
-    kube | kubectl)
+    kube | kubectl | node)
       printf '%s' "-s -w -X $base.gitVersion=v$kubernetes -X $base.gitMajor=1 -X $base.gitMinor=37" \
         " -X $base.gitTreeState=clean -X $base.gitCommit=v$kubernetes" \
         " -X k8s.io/client-go/pkg/version.gitVersion=v$kubernetes"
       ;;
+    # Nodes report it, and by it image volumes are known to work.
+    containerd*) printf '%s' "-s -w -X github.com/containerd/containerd/v2/version.Version=v$containerd" ;;
     *) printf '%s' '-s -w' ;;
   esac
 }
 
+# The folder of the module that a program is built in.
 module_of() {
   case $1 in
     etcd | registry) echo "$1" ;;
+    containerd* | ctr) echo containerd ;;
     *) echo . ;;
   esac
 }
@@ -53,7 +61,15 @@ module_of() {
 package_of() {
   case $1 in
     etcd | registry) echo . ;;
+    containerd* | ctr) echo "github.com/containerd/containerd/v2/cmd/$1" ;;
     *) echo "./$1" ;;
+  esac
+}
+
+# What the bed does not use would need C libraries.
+tags_of() {
+  case $1 in
+    containerd* | ctr) echo no_btrfs,no_devmapper,no_zfs,no_aufs ;;
   esac
 }
 
@@ -63,6 +79,11 @@ title_of() {
     etcd) echo "etcd $etcd" ;;
     kubectl) echo "kubectl $kubernetes" ;;
     bed) echo "the bed itself" ;;
+    node) echo "kubelet and kube-proxy $kubernetes" ;;
+    containerd) echo "containerd $containerd" ;;
+    containerd-shim-runc-v2) echo "containerd's shim" ;;
+    ctr) echo "containerd's client" ;;
+    sandbox) echo "the sandboxes' program" ;;
     registry) echo "the registry" ;;
   esac
 }
@@ -73,6 +94,8 @@ inputs_of() {
   local module
   module=$(module_of "$1")
   printf '%s\n' "$module/go.mod" "$module/go.sum"
+  # Programs that are another module's have nothing here but its version.
+  [[ -d $1 && $module != containerd ]] || return 0
   find "$1" -type f ! -name '*_test.go' ! -name go.mod ! -name go.sum
 }
 
@@ -80,7 +103,7 @@ key_of() {
   (
     cd "$here"
     {
-      printf '%s\n' "$go_version" "$(go_target)" "$1" "$(link_flags "$1")"
+      printf '%s\n' "$go_version" "$(go_target)" "$1" "$(link_flags "$1")" "$(tags_of "$1")"
       ./go.sh env GOFLAGS CGO_ENABLED
       inputs_of "$1" | LC_ALL=C sort | xargs sha256sum
     } | sha256sum | cut -c1-16
@@ -95,7 +118,7 @@ go_target() { printf '%s/%s' "${GOOS:-$(uname -s)}" "${GOARCH:-$(uname -m)}"; }
 weigh() { # weigh PROGRAM FILE
   local list=$2.list
   (cd "$here/$(module_of "$1")" &&
-    "$here/go.sh" list -deps -f '{{$p := .ImportPath}}{{$d := .Dir}}P {{$p}}{{range .Imports}} {{.}}{{end}}{{range .GoFiles}}{{"\n"}}F {{$p}} {{$d}}/{{.}}{{end}}' \
+    "$here/go.sh" list -deps -tags "$(tags_of "$1")" -f '{{$p := .ImportPath}}{{$d := .Dir}}P {{$p}}{{range .Imports}} {{.}}{{end}}{{range .GoFiles}}{{"\n"}}F {{$p}} {{$d}}/{{.}}{{end}}' \
       "$(package_of "$1")") >"$list"
   # Names of files may have spaces; `wc` of several adds a total for each call.
   sed -n 's/^F [^ ]* //p' "$list" | tr '\n' '\0' | xargs -0 wc -c | grep -v ' total$' | awk '{ print $1 }' |
@@ -164,7 +187,7 @@ build() {
   local began=$SECONDS
   if ! (
     cd "$here/$(module_of "$program")"
-    "$here/go.sh" build -v -ldflags "$(link_flags "$program")" -o "$fresh" "$(package_of "$program")"
+    "$here/go.sh" build -v -tags "$(tags_of "$program")" -ldflags "$(link_flags "$program")" -o "$fresh" "$(package_of "$program")"
   ) >>"$log" 2>&1; then
     [[ -t 2 ]] && say ""
     grep -v '^[a-zA-Z0-9./_~-]*$' "$log" | tail -n 20 >&2 || true
@@ -206,12 +229,17 @@ assemble() {
       ln -s kube "$fresh/$program"
     done
   fi
+  if [[ -e $fresh/node ]]; then
+    for program in kubelet kube-proxy; do
+      ln -s node "$fresh/$program"
+    done
+  fi
   # Another caller may have been faster; its directory is the same.
   mv -T "$fresh" "$target" 2>/dev/null || rm -rf "$fresh"
   [[ -d $target ]] || fail "could not put the programs together in $target"
 }
 
-# Removes builds nobody has asked for in a while; each set is 260 MB.
+# Removes builds nobody has asked for in a while; those of simulated nodes are 260 MB, all are 560.
 prune() {
   find "$cache" -mindepth 1 -maxdepth 1 -type d -mtime +"$unused_days" -exec rm -rf {} +
 }
@@ -219,7 +247,8 @@ prune() {
 main() {
   check_go
   local program key keys='' parts=()
-  (($#)) || set -- "${programs[@]}"
+  (($#)) || set -- "${simulated[@]}"
+  [[ $* != all ]] || set -- "${programs[@]}"
   for program in "$@"; do
     [[ " ${programs[*]} " == *" $program "* ]] || fail "$program is not a program of the test bed; use: ${programs[*]}"
   done

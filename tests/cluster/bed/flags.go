@@ -31,6 +31,9 @@ func startFlags(name string, options *cluster.Options) *flag.FlagSet {
 	set.StringVar(&options.Namespace, "namespace", "", "make this namespace, under Pod Security restricted, and name it in the kubeconfig")
 	set.StringVar(&options.Nodes.Prefix, "name-prefix", "node", "first part of the nodes' names")
 	set.Float64Var(&options.PullQPS, "pull-qps", 0, "pulls a second of each node, burst 10; a real kubelet has 5; 0: no limit")
+	set.IntVar(&options.Real.Count, "real-nodes", 0, "real nodes besides, with kubelet, containerd and runc, and registries to pull from; needs root")
+	set.StringVar(&options.Real.OldRuntime, "old-runtime", "", "directory of a containerd 1.x, which the last of the real nodes gets")
+	set.Int64Var(&options.Real.SmallDisk, "small-disk", 0, "size in bytes of the disk that the first real node keeps images on; 0: this machine's")
 	set.StringVar(&options.OnEnd, "on-component-end", cluster.EndFails,
 		"what to do when a component ends by itself: fail, ignore or restart")
 	set.DurationVar(&options.RestartAfter, "restart-after", 0, "with --on-component-end restart: how long the component stays away")

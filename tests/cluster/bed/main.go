@@ -51,6 +51,10 @@ func dispatch(args []string) error {
 		return signalComponent(rest)
 	case "audit":
 		return auditLog(rest)
+	case "node-init":
+		return nodeInit(rest)
+	case "reap":
+		return reap(rest)
 	case "bench":
 		return measure(rest)
 	case "help", "-h", "--help":

@@ -22,13 +22,19 @@ func (s *supervisor) bringUp(ctx context.Context, announce func(Ready)) error {
 	if err != nil {
 		return err
 	}
-	server := "https://" + local(chosen.apiserver)
+	where := address{loopback}
+	if s.options.Real.Count > 0 {
+		if where, err = s.real.prepare(s.options.Real, s.at, s.options.Binaries); err != nil {
+			return err
+		}
+	}
+	server := where.server(chosen.apiserver)
 	birth, err := birthOf(os.Getpid())
 	if err != nil {
 		return fmt.Errorf("reading our own start time: %w", err)
 	}
 	s.record = Record{PID: os.Getpid(), Birth: birth, Server: server, Kubeconfig: s.at.kubeconfig(), Log: s.at.log("bed")}
-	identities, err := newCredentials(s.at)
+	identities, err := newCredentials(s.at, where, s.real.names())
 	if err != nil {
 		return err
 	}
@@ -39,7 +45,7 @@ func (s *supervisor) bringUp(ctx context.Context, announce func(Ready)) error {
 	if err != nil {
 		return err
 	}
-	base, rest := components(s.at, chosen, s.options.Mode)
+	base, rest := components(s.at, chosen, where, s.options.Mode, s.beats().Grace)
 	if err := s.launch(base); err != nil {
 		return err
 	}
@@ -55,12 +61,15 @@ func (s *supervisor) bringUp(ctx context.Context, announce func(Ready)) error {
 	}
 	go func() {
 		// It only ends with ctx; what it could not set up is told there.
-		options := kubelet.Options{Fates: kubelet.ByReference, PullQPS: float32(s.options.PullQPS)}
+		options := kubelet.Options{Fates: kubelet.ByReference, PullQPS: float32(s.options.PullQPS), Beats: s.beats()}
 		if err := kubelet.Run(ctx, asKubelets, options); err != nil {
 			fmt.Fprintf(os.Stderr, "bed: simulated kubelets: %v\n", err)
 		}
 	}()
 	if err := s.populate(starting, client); err != nil {
+		return err
+	}
+	if err := s.startRealNodes(starting, identities, server, client); err != nil {
 		return err
 	}
 	if err := s.handOver(identities, server); err != nil {
@@ -69,8 +78,17 @@ func (s *supervisor) bringUp(ctx context.Context, announce func(Ready)) error {
 	s.mu.Lock()
 	s.up = true
 	s.mu.Unlock()
-	announce(Ready{Ready: true, Kubeconfig: s.at.kubeconfig(), Server: server, Dir: s.at.dir})
+	announce(Ready{Ready: true, Kubeconfig: s.at.kubeconfig(), Server: server, Dir: s.at.dir, Registry: s.real.registry})
 	return nil
+}
+
+// beats are slow where there are thousands of nodes; real ones renew their Leases
+// often, and tests wait until one is found to be gone.
+func (s *supervisor) beats() kubelet.Beats {
+	if s.options.Real.Count > 0 {
+		return kubelet.RealBeats
+	}
+	return kubelet.SlowBeats
 }
 
 // populate makes the nodes and waits until the cluster has settled.

@@ -39,6 +39,7 @@ const (
 	manager   = "system:kube-controller-manager"
 	scheduler = "system:kube-scheduler"
 	kubelets  = "bed:kubelets"
+	proxy     = "system:kube-proxy"
 )
 
 type credentials struct {
@@ -48,7 +49,7 @@ type credentials struct {
 
 // newCredentials makes keys, certificates and tokens and writes those the
 // components read to the state directory.
-func newCredentials(at layout) (*credentials, error) {
+func newCredentials(at layout, where address, realNodes []string) (*credentials, error) {
 	authority, authorityKey, err := issue(&x509.Certificate{
 		Subject:  pkix.Name{CommonName: "quayctl-bed"},
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, IsCA: true, BasicConstraintsValid: true,
@@ -60,7 +61,7 @@ func newCredentials(at layout) (*credentials, error) {
 		Subject:     pkix.Name{CommonName: "kube-apiserver"},
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.ParseIP(serviceIP)},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.ParseIP(serviceIP), where.AsSlice()},
 		DNSNames:    []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"},
 	}, authority, authorityKey)
 	if err != nil {
@@ -70,7 +71,7 @@ func newCredentials(at layout) (*credentials, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a key: %w", err)
 	}
-	c := &credentials{authority: certificatePEM(authority), users: newUsers()}
+	c := &credentials{authority: certificatePEM(authority), users: newUsers(realNodes)}
 	for name, data := range map[string][]byte{
 		"ca.crt":     c.authority,
 		"server.crt": certificatePEM(serving),
@@ -85,14 +86,25 @@ func newCredentials(at layout) (*credentials, error) {
 	return c, nil
 }
 
-func newUsers() map[string]user {
-	users := map[string]user{}
-	for name, group := range map[string]string{
+// kubeletOf is a real kubelet's name and nodesGroup its group, by which the node
+// authorizer knows it.
+func kubeletOf(node string) string { return "system:node:" + node }
+
+const nodesGroup = "system:nodes"
+
+func newUsers(realNodes []string) map[string]user {
+	groups := map[string]string{
 		admin:     "system:masters",
 		manager:   "",
 		scheduler: "",
 		kubelets:  "system:masters",
-	} {
+		proxy:     "",
+	}
+	for _, node := range realNodes {
+		groups[kubeletOf(node)] = nodesGroup
+	}
+	users := map[string]user{}
+	for name, group := range groups {
 		users[name] = user{name: name, group: group, token: rand.Text()}
 	}
 	return users

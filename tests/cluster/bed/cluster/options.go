@@ -21,6 +21,7 @@ type Options struct {
 	RestartAfter time.Duration
 	PullQPS      float64
 	Nodes        nodes.Plan
+	Real         Real
 	// Namespace, unless empty, is made beforehand, under Pod Security
 	// `restricted`, and is the one that the kubeconfig names.
 	Namespace string
@@ -72,6 +73,9 @@ func (o Options) Check() error {
 	}
 	if problems := validation.IsDNS1123Label(o.Namespace); o.Namespace != "" && len(problems) > 0 {
 		return fmt.Errorf("--namespace is %q: %s", o.Namespace, strings.Join(problems, "; "))
+	}
+	if err := o.Real.check(); err != nil {
+		return err
 	}
 	return o.Nodes.Check()
 }

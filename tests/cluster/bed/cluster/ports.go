@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"net"
+	"net/netip"
 )
 
 // ports of one cluster, all on the loopback address.
@@ -26,5 +27,7 @@ func freePorts() (ports, error) {
 	}
 	return chosen, nil
 }
+
+var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
 func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

@@ -29,38 +29,74 @@ type launcher struct {
 	requests chan func()
 	binaries string
 	home     string
+	// death is the signal that children get when this process ends. Those in another
+	// process namespace can have none: they do not see their parent, and Go takes it
+	// for dead. They end with the first process there.
+	death syscall.Signal
 }
 
-func newLauncher(binaries, home string) *launcher {
-	l := &launcher{requests: make(chan func()), binaries: binaries, home: home}
+// newLauncher makes one whose children are in the namespaces that enter, unless it
+// is nil, puts the calling thread into.
+func newLauncher(binaries, home string, enter func() error) (*launcher, error) {
+	l := &launcher{requests: make(chan func()), binaries: binaries, home: home, death: syscall.SIGKILL}
+	entered := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // for ever: the thread must outlive its children
+		if enter != nil {
+			if err := enter(); err != nil {
+				entered <- err
+				return
+			}
+		}
+		close(entered)
 		for request := range l.requests {
 			request()
 		}
 	}()
-	return l
+	return l, <-entered
 }
 
 // start runs a component with its output appended to its log.
 func (l *launcher) start(c component, logPath string) (*process, error) {
-	program := filepath.Join(l.binaries, c.name)
+	program, path := c.program, c.path
+	if program == "" {
+		program = filepath.Join(l.binaries, c.name)
+	}
+	if path == "" {
+		path = "/usr/bin:/bin"
+	}
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the log of %s: %w", c.name, err)
 	}
 	defer log.Close()
 	command := exec.Command(program, c.args...)
-	command.Stdout, command.Stderr = log, log
-	command.Env = []string{"HOME=" + l.home, "PATH=/usr/bin:/bin", "TMPDIR=" + l.home}
+	command.Stderr = log
+	// A component that says when it is ready says it on its output.
+	var said *os.File
+	if c.ready != nil {
+		reader, writer, err := os.Pipe()
+		if err != nil {
+			return nil, fmt.Errorf("making a pipe for %s: %w", c.name, err)
+		}
+		defer writer.Close()
+		command.Stdout, said = writer, reader
+	} else {
+		command.Stdout = log
+	}
+	command.Env = []string{"HOME=" + l.home, "PATH=" + path, "TMPDIR=" + l.home}
 	command.SysProcAttr = &syscall.SysProcAttr{
-		Pdeathsig: syscall.SIGKILL,
+		Pdeathsig: l.death,
 		// Out of the terminal's foreground group: Ctrl-C is for us alone.
-		Setpgid: true,
+		Setpgid:    true,
+		Cloneflags: c.namespaces,
 	}
 	started := make(chan error, 1)
 	l.requests <- func() { started <- command.Start() }
 	if err := <-started; err != nil {
+		if said != nil {
+			said.Close()
+		}
 		if errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("%s is not in %s; build it with tests/cluster/build.sh", c.name, l.binaries)
 		}
@@ -68,6 +104,12 @@ func (l *launcher) start(c component, logPath string) (*process, error) {
 	}
 	p := &process{component: c, pid: command.Process.Pid, log: logPath, ended: make(chan struct{})}
 	p.birth, _ = birthOf(p.pid)
+	if said != nil {
+		go func() {
+			defer said.Close()
+			c.ready(said)
+		}()
+	}
 	go func() {
 		p.err = command.Wait()
 		close(p.ended)

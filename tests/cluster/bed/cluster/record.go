@@ -25,6 +25,8 @@ type PartOfRecord struct {
 	Birth string `json:"birth"`
 	Port  int    `json:"port"`
 	Log   string `json:"log"`
+	// Node is the real node that it belongs to, if any.
+	Node string `json:"node,omitempty"`
 }
 
 // write replaces the record in one step, so that readers never see half of it.

@@ -34,27 +34,34 @@ func Signal(dir, name, signal string) error {
 	if !running {
 		return fmt.Errorf("%s: %w", dir, errNoRecord)
 	}
-	part, err := record.part(name)
+	parts, err := record.parts(name)
 	if err != nil {
 		return err
 	}
-	if err := signalOne(part.PID, part.Birth, number); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+	for _, part := range parts {
+		if err := signalOne(part.PID, part.Birth, number); err != nil {
+			return fmt.Errorf("%s: %w", part.Name, err)
+		}
 	}
 	return nil
 }
 
-func (r Record) part(name string) (PartOfRecord, error) {
+// parts are the component of a name, or all of the real node of that name.
+func (r Record) parts(name string) ([]PartOfRecord, error) {
 	if name == supervisorName {
-		return PartOfRecord{Name: name, PID: r.PID, Birth: r.Birth}, nil
+		return []PartOfRecord{{Name: name, PID: r.PID, Birth: r.Birth}}, nil
 	}
 	names := []string{supervisorName}
+	var found []PartOfRecord
 	for _, part := range r.Components {
-		if part.Name == name {
-			return part, nil
+		if part.Name == name || part.Node == name {
+			found = append(found, part)
 		}
 		names = append(names, part.Name)
 	}
+	if len(found) > 0 {
+		return found, nil
+	}
 	slices.Sort(names)
-	return PartOfRecord{}, fmt.Errorf("--component is %q; use one of: %s", name, strings.Join(names, ", "))
+	return nil, fmt.Errorf("--component is %q; use one of: %s", name, strings.Join(names, ", "))
 }

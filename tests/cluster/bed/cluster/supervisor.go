@@ -28,6 +28,8 @@ type Ready struct {
 	Kubeconfig string `json:"kubeconfig"`
 	Server     string `json:"server"`
 	Dir        string `json:"dir"`
+	// Registry is where the registries are commanded, with real nodes.
+	Registry string `json:"registry,omitempty"`
 }
 
 // supervisor runs one cluster.
@@ -37,6 +39,8 @@ type supervisor struct {
 	start   *launcher
 	ended   chan *process
 	due     chan component // those that are to be started again now
+
+	real realNodes // none unless asked for
 
 	mu        sync.Mutex
 	processes map[string]*process
@@ -76,10 +80,14 @@ func runOnce(ctx context.Context, options Options, at layout, announce func(Read
 	if err := at.clear(); err != nil {
 		return fmt.Errorf("clearing %s: %w", at.root(), err)
 	}
+	start, err := newLauncher(options.Binaries, at.root(), nil)
+	if err != nil {
+		return err
+	}
 	s := &supervisor{
 		options:   options,
 		at:        at,
-		start:     newLauncher(options.Binaries, at.root()),
+		start:     start,
 		ended:     make(chan *process, 16),
 		due:       make(chan component),
 		processes: map[string]*process{},
@@ -95,7 +103,7 @@ func runOnce(ctx context.Context, options Options, at layout, announce func(Read
 		defer close(watching)
 		s.watchEnds(ctx, cancel)
 	}()
-	err := s.bringUp(ctx, announce)
+	err = s.bringUp(ctx, announce)
 	if err == nil {
 		<-ctx.Done()
 		err = context.Cause(ctx)
@@ -118,7 +126,11 @@ func (s *supervisor) launch(all []component) error {
 }
 
 func (s *supervisor) launchOne(c component) error {
-	p, err := s.start.start(c, s.at.log(c.name))
+	on := c.on
+	if on == nil {
+		on = s.start
+	}
+	p, err := on.start(c, s.at.log(c.name))
 	if err != nil {
 		return err
 	}
@@ -129,7 +141,7 @@ func (s *supervisor) launchOne(c component) error {
 		<-p.ended
 		s.ended <- p
 	}()
-	part := PartOfRecord{Name: c.name, PID: p.pid, Birth: p.birth, Port: c.port, Log: p.log}
+	part := PartOfRecord{Name: c.name, PID: p.pid, Birth: p.birth, Port: c.port, Log: p.log, Node: c.node}
 	for i := range s.record.Components {
 		if s.record.Components[i].Name == c.name {
 			s.record.Components[i] = part
@@ -204,4 +216,5 @@ func (s *supervisor) killAll() {
 		p.kill()
 	}
 	close(s.start.requests)
+	s.real.end()
 }

@@ -26,14 +26,25 @@ const (
 	// alone: its nodeStatusReportFrequency of 5 minutes, between 200 and 400 s,
 	// so that thousands of nodes of one age do not report all at once.
 	statusEvery, statusSpread = 200 * time.Second, 200 * time.Second
-	// leaseEvery is how often a Lease is renewed. Real kubelets do it every 10 s,
-	// which is 500 requests a second for 5,000 nodes; all that reads it here is
-	// the node lifecycle controller, with a grace period of LeaseGrace.
-	leaseEvery, leaseSpread = 60 * time.Second, 40 * time.Second
-	// LeaseGrace is the controller manager's --node-monitor-grace-period.
-	LeaseGrace = 5 * time.Minute
 	// beatsAtOnce bounds the requests in flight.
 	beatsAtOnce = 8
+)
+
+// Beats are how often a Lease is renewed, and for how long the node lifecycle
+// controller waits for it.
+type Beats struct {
+	every, spread time.Duration
+	// Grace is the controller manager's --node-monitor-grace-period.
+	Grace time.Duration
+}
+
+var (
+	// RealBeats are those of real kubelets, which renew every 10 s; upstream's grace
+	// is 50 s.
+	RealBeats = Beats{every: 8 * time.Second, spread: 4 * time.Second, Grace: 40 * time.Second}
+	// SlowBeats spare the API server: real ones are 500 requests a second for 5,000
+	// nodes.
+	SlowBeats = Beats{every: 60 * time.Second, spread: 40 * time.Second, Grace: 5 * time.Minute}
 )
 
 // heart keeps the conditions and the Leases of all simulated nodes, as each
@@ -41,6 +52,7 @@ const (
 type heart struct {
 	client kubernetes.Interface
 	nodes  cache.Store
+	beats  Beats
 	due    workqueue.TypedDelayingInterface[beat]
 }
 
@@ -50,15 +62,15 @@ type beat struct {
 	lease bool
 }
 
-func newHeart(client kubernetes.Interface, store cache.Store) *heart {
-	return &heart{client: client, nodes: store, due: workqueue.NewTypedDelayingQueue[beat]()}
+func newHeart(client kubernetes.Interface, store cache.Store, beats Beats) *heart {
+	return &heart{client: client, nodes: store, beats: beats, due: workqueue.NewTypedDelayingQueue[beat]()}
 }
 
 // joined begins to renew the Lease of a node. The first one is not urgent: a
 // node whose conditions are fresh is taken to be well without.
 func (h *heart) joined(node *corev1.Node) {
 	if simulated(node) {
-		h.due.AddAfter(beat{node.Name, true}, spread("first "+node.Name, leaseEvery))
+		h.due.AddAfter(beat{node.Name, true}, spread("first "+node.Name, h.beats.every))
 	}
 }
 
@@ -104,7 +116,7 @@ func (h *heart) beat(ctx context.Context, due beat) time.Duration {
 	}
 	again := time.Duration(0)
 	if due.lease {
-		again, err = leaseEvery+spread(node.Name, leaseSpread), h.renew(ctx, node)
+		again, err = h.beats.every+spread(node.Name, h.beats.spread), h.renew(ctx, node)
 	} else {
 		var patch *corev1.NodeStatus
 		patch, again = statusDue(node, time.Now())
@@ -196,7 +208,7 @@ func (h *heart) renew(ctx context.Context, node *corev1.Node) error {
 	if !apierrors.IsNotFound(err) {
 		return err
 	}
-	seconds := int32(LeaseGrace.Seconds())
+	seconds := int32(h.beats.Grace.Seconds())
 	lease := &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: node.Name,

@@ -25,6 +25,8 @@ type Options struct {
 	// PullQPS limits the pulls of each node as the kubelet's registryPullQPS
 	// does (its default is 5); 0 leaves them unlimited.
 	PullQPS float32
+	// Beats say how often nodes are heard of.
+	Beats Beats
 }
 
 const byNode = "node"
@@ -61,7 +63,7 @@ func Run(ctx context.Context, client kubernetes.Interface, options Options) erro
 		workers:  map[types.UID]*podWorker{},
 		leaving:  map[types.UID]bool{},
 	}
-	f.heart = newHeart(client, f.nodes.GetStore())
+	f.heart = newHeart(client, f.nodes.GetStore(), options.Beats)
 	if err := f.watch(ctx); err != nil {
 		return fmt.Errorf("setting up the watches: %w", err)
 	}

@@ -7,7 +7,7 @@ CLUSTER ?=
 BENCH_NODES := $(if $(filter file,$(origin NODES)),NODES=,NODES=$(NODES))
 CLUSTER_DIR := target/cluster$(if $(CLUSTER),/$(CLUSTER))
 
-.PHONY: help demo test lint image bench bench-check bench-scale bench-serve cluster-up cluster-down clean-cache
+.PHONY: help demo test e2e lint image bench bench-check bench-scale bench-serve cluster-up cluster-down clean-cache
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
@@ -16,6 +16,9 @@ demo: ## run the main job on a real control plane with 25 simulated nodes (KEEP=
 
 test: ## run all tests, those on a real control plane included
 	@tests/test.sh
+
+e2e: ## run the tests on real nodes, as root (KEEP=1 keeps the cluster): TESTS=name
+	@tests/e2e.sh $(TESTS)
 
 lint: ## formatting, clippy, rustdoc, dependency policy, go vet
 	@tests/lint.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Says what is missing on this machine and how to get it, before anything long begins.
-# Usage: prerequisites.sh [rust] [go] [image] [monitoring] [python]
+# Usage: prerequisites.sh [rust] [go] [image] [monitoring] [python] [nodes]
 set -euo pipefail
 
 missing=()
@@ -34,6 +34,14 @@ for what in "${@:-rust go}"; do
                 [[ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]] ||
                     missing+=("Rust's libraries for static programs: rustup target add $target")
             fi
+            ;;
+        nodes)
+            [[ "$(uname -s)" == Linux ]] || missing+=("Linux: real nodes are made of its namespaces and cgroups")
+            ((EUID == 0)) || missing+=("root: real nodes have namespaces, mounts and cgroups of their own")
+            need runc "apt-get install runc"
+            need iptables "apt-get install iptables"
+            [[ -x /usr/lib/cni/bridge ]] || missing+=("/usr/lib/cni/bridge: apt-get install containernetworking-plugins")
+            need dpkg-deb "a node has Debian's older containerd"
             ;;
         python)
             need python3 "apt-get install python3, or dnf install python3"

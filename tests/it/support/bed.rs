@@ -19,8 +19,13 @@ pub const NODES: usize = 50;
 /// of its standard input.
 #[derive(Debug)]
 pub struct Bed {
-    supervisor: Mutex<Child>,
+    /// None where somebody else started it.
+    supervisor: Option<Mutex<Child>>,
     dir: PathBuf,
+    /// What the bed said when it was ready.
+    pub ready: Value,
+    /// The image that carries image volumes.
+    pub carrier: String,
 }
 
 /// The cluster that all tests share; each makes a namespace of its own.
@@ -29,16 +34,24 @@ pub fn shared() -> &'static Bed {
     BED.get_or_init(|| Bed::start(&["--nodes", &NODES.to_string(), "--mode", "open", "--old", "5"]))
 }
 
+/// On simulated nodes any name that says nothing of a failure will do.
+const CARRIER: &str = "quayctl-controller:test";
+
+/// One of the test bed's programs.
+pub fn program(name: &str) -> PathBuf {
+    let bin = std::env::var("QUAYCTL_TEST_BED").expect(
+        "QUAYCTL_TEST_BED names the built test bed: run `make test`, or export it from tests/cluster/build.sh",
+    );
+    Path::new(&bin).join(name)
+}
+
 impl Bed {
     /// Starts a control plane and waits until all of its nodes are ready.
     pub fn start(flags: &[&str]) -> Bed {
-        let bin = std::env::var("QUAYCTL_TEST_BED").expect(
-            "QUAYCTL_TEST_BED names the built test bed: run `make test`, or export it from tests/cluster/build.sh",
-        );
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("quayctl-bed-{}-{number}", std::process::id()));
-        let mut supervisor = Command::new(Path::new(&bin).join("bed"))
+        let mut supervisor = Command::new(program("bed"))
             .args(["run", "--until-stdin-closes", "--dir"])
             .arg(&dir)
             .args(flags)
@@ -48,9 +61,17 @@ impl Bed {
             .expect("the test bed starts");
         let stdout = supervisor.stdout.take().expect("stdout is piped");
         let line = BufReader::new(stdout).lines().next();
-        let ready = matches!(&line, Some(Ok(line)) if line.contains("\"ready\":true"));
-        assert!(ready, "the test bed did not get ready: {line:?}");
-        Bed { supervisor: Mutex::new(supervisor), dir }
+        let said = line.as_ref().and_then(|line| line.as_ref().ok());
+        let ready: Value = said.and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+        assert_eq!(ready["ready"], true, "the test bed did not get ready: {line:?}");
+        Bed { supervisor: Some(Mutex::new(supervisor)), dir, ready, carrier: CARRIER.to_owned() }
+    }
+
+    /// One that was started by `bed up` and goes on after the tests.
+    pub fn kept(dir: &Path) -> Bed {
+        let record = std::fs::read_to_string(dir.join("state/bed.json")).expect("a cluster is running there");
+        let ready = serde_json::from_str(&record).expect("its record is JSON");
+        Bed { supervisor: None, dir: dir.to_owned(), ready, carrier: CARRIER.to_owned() }
     }
 
     pub fn kubeconfig(&self) -> PathBuf {
@@ -135,7 +156,7 @@ impl Bed {
         std::fs::write(&path, config).expect("the config is written");
         let mut command = quayctl();
         command.args(args).arg("--config").arg(&path).arg("--kubeconfig").arg(kubeconfig);
-        command.env("QUAYCTL_CARRIER_IMAGE", "quayctl-controller:test");
+        command.env("QUAYCTL_CARRIER_IMAGE", &self.carrier);
         (folder, command)
     }
 
@@ -148,8 +169,7 @@ impl Bed {
 
     /// Sends a signal to one of the control plane's processes.
     pub fn signal(&self, component: &str, signal: &str) {
-        let bin = std::env::var("QUAYCTL_TEST_BED").expect("the bed is running, so it was named");
-        let mut command = Command::new(Path::new(&bin).join("bed"));
+        let mut command = Command::new(program("bed"));
         command.arg("signal").arg("--dir").arg(&self.dir).args([
             "--component",
             component,
@@ -272,7 +292,7 @@ pub fn is_over(job: &Value) -> bool {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        if let Ok(supervisor) = self.supervisor.get_mut() {
+        if let Some(Ok(supervisor)) = self.supervisor.as_mut().map(Mutex::get_mut) {
             drop(supervisor.stdin.take());
             let _ = supervisor.wait();
         }

@@ -33,7 +33,7 @@ func (s *supervisor) bringUp(ctx context.Context, announce func(Ready)) error {
 	if err != nil {
 		return fmt.Errorf("reading our own start time: %w", err)
 	}
-	s.record = Record{PID: os.Getpid(), Birth: birth, Server: server, Kubeconfig: s.at.kubeconfig(), Log: s.at.log("bed")}
+	s.record = Record{PID: os.Getpid(), Birth: birth, Server: server, Kubeconfig: s.at.kubeconfig(), Log: s.at.log("bed"), Dir: s.at.dir}
 	identities, err := newCredentials(s.at, where, s.real.names())
 	if err != nil {
 		return err

@@ -85,7 +85,10 @@ func (s *supervisor) startRegistry(ctx context.Context) error {
 	}
 	select {
 	case s.real.registry = <-ready:
-		return nil
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.record.Registry = s.real.registry
+		return s.record.write(s.at)
 	case <-ctx.Done():
 		return fmt.Errorf("the registries did not get ready: %w", context.Cause(ctx))
 	}

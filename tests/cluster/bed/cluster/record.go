@@ -15,6 +15,8 @@ type Record struct {
 	Server     string         `json:"server"`
 	Kubeconfig string         `json:"kubeconfig"`
 	Log        string         `json:"log"`
+	Dir        string         `json:"dir"`
+	Registry   string         `json:"registry,omitempty"` // see Ready
 	Components []PartOfRecord `json:"components"`
 }
 

@@ -1,0 +1,21 @@
+//! The controller on real nodes: kubelets, containerd of both generations, and registries that fail as
+//! they are told. `make e2e` runs these; they need root, and share one cluster (`site`).
+//!
+//! * `templates`: what each way of pulling leaves on a node.
+//! * `left_behind`: a bed that is killed leaves nothing on the machine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::disallowed_types,
+    reason = "a test that cannot go on panics, and tests touch the world"
+)]
+
+mod left_behind;
+mod registry;
+mod site;
+#[allow(dead_code, reason = "shared with the tests on simulated nodes")]
+#[path = "../it/support/mod.rs"]
+mod support;
+mod templates;

@@ -1,0 +1,91 @@
+//! The registries of the site, commanded through their program (tests/cluster/registry).
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::bed::program;
+use crate::support::ended;
+
+/// The registries' program and where it is commanded.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    control: String,
+}
+
+impl Registry {
+    pub fn new(control: &str) -> Registry {
+        Registry { control: control.to_owned() }
+    }
+
+    /// Runs one of its commands, and gives what it printed.
+    #[track_caller]
+    pub fn command(&self, words: &[&str], flags: &[&str]) -> Value {
+        let mut command = Command::new(program("registry"));
+        command.args(words).args(["--control", &self.control]).args(flags);
+        ended(&mut command).expect_code(0).json()
+    }
+
+    /// A face of its own for one test: nothing that is done to it touches another.
+    #[track_caller]
+    pub fn face(&self, name: &str, flags: &[&str]) -> Face {
+        let made = self.command(&["face", "add", name], flags);
+        let host = made["host"].as_str().expect("a face has a host").to_owned();
+        Face { registry: self.clone(), name: name.to_owned(), host }
+    }
+
+    /// Builds an image and puts it into the store, where every face shows it. With the static helper as
+    /// its program, so that it can be run.
+    #[track_caller]
+    pub fn push(&self, reference: &str, flags: &[&str]) -> Value {
+        let helper = format!("/pause={}/pause", crate::site::programs());
+        let program = ["--file", &helper, "--entrypoint", "/pause"];
+        self.command(&["push", reference], &[&program, flags].concat())
+    }
+}
+
+/// One way to reach the registries' store.
+#[derive(Debug)]
+pub struct Face {
+    registry: Registry,
+    name: String,
+    /// As it stands in references: `NAME.test:PORT`.
+    pub host: String,
+}
+
+impl Face {
+    /// The reference of an image at this face.
+    pub fn image(&self, rest: &str) -> String {
+        format!("{}/{rest}", self.host)
+    }
+
+    /// Lets requests fail from now on.
+    #[track_caller]
+    pub fn fault(&self, effect: &str, flags: &[&str]) {
+        self.registry.command(&["fault", "add", &self.name, "--effect", effect], flags);
+    }
+
+    /// Lets all requests succeed again.
+    #[track_caller]
+    pub fn heal(&self) {
+        self.registry.command(&["fault", "clear", &self.name], &[]);
+    }
+
+    /// Refuses connections, and cuts those that are open.
+    #[track_caller]
+    pub fn stop(&self) {
+        self.registry.command(&["face", "stop", &self.name], &[]);
+    }
+
+    /// Listens at the same port again.
+    #[track_caller]
+    pub fn start(&self) {
+        self.registry.command(&["face", "start", &self.name], &[]);
+    }
+
+    /// What it was asked for.
+    #[track_caller]
+    pub fn counts(&self) -> Value {
+        self.registry.command(&["counts", &self.name], &[])
+    }
+}

@@ -58,7 +58,8 @@ func lastLayer(pushed images.Pushed) (digest.Digest, error) {
 	return digest.Digest(layers[len(layers)-1]), nil
 }
 
-// dropBlob takes a blob out of a repository; a push brings it back.
+// dropBlob takes a blob out of a repository. To have it back, delete the
+// repository and push again: where the manifest is there, a push sends no blob.
 func dropBlob(client *control.Client, repository string, blob digest.Digest) error {
 	request, err := http.NewRequest(http.MethodDelete, fmt.Sprintf("http://%s/v2/%s/blobs/%s", client.Host(), repository, blob), nil)
 	if err != nil {

@@ -14,14 +14,12 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"quayctl.test/registry/counts"
 	"quayctl.test/registry/fault"
 )
 
-// maxConnections bounds what hangs or is throttled at one face.
-const maxConnections = 2000
+// maxRequests bounds what hangs or is throttled at one face.
+const maxRequests = 2000
 
 // Face is one listener. Its faults and counts stay while it is stopped.
 type Face struct {
@@ -52,8 +50,21 @@ type State struct {
 
 func newFace(options Options, zone string, address net.IP, content http.Handler) *Face {
 	f := &Face{options: options, host: options.Name + "." + zone, address: address, Counts: counts.New()}
-	f.handler = f.Counts.Count(newGuard(options).protect(f.Faults.Apply, content))
+	f.handler = f.Counts.Count(limit(newGuard(options).protect(f.Faults.Apply, content)))
 	return f
+}
+
+func limit(next http.Handler) http.Handler {
+	active := make(chan struct{}, maxRequests)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case active <- struct{}{}:
+			defer func() { <-active }()
+			next.ServeHTTP(w, r)
+		default:
+			fault.WriteError(w, http.StatusServiceUnavailable, "UNKNOWN", "the test bed's face has too many requests")
+		}
+	})
 }
 
 // Host is NAME.ZONE:PORT.
@@ -80,7 +91,6 @@ func (f *Face) Start() error {
 		return fmt.Errorf("listening for %s: %w", f.options.Name, err)
 	}
 	f.options.Port = listener.Addr().(*net.TCPAddr).Port
-	listener = netutil.LimitListener(listener, maxConnections)
 	f.server = &http.Server{
 		Handler:           f.handler,
 		ConnContext:       fault.WithConnection,

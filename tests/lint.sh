@@ -16,9 +16,9 @@ step cargo fmt --check
 step cargo clippy --locked --quiet --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc --locked --quiet --no-deps --document-private-items
 step "$deny/bin/cargo-deny" --log-level error --locked check --hide-inclusion-graph bans licenses sources
-for module in tests/cluster tests/cluster/etcd tests/cluster/oracles; do
+for module in tests/cluster tests/cluster/etcd tests/cluster/oracles tests/cluster/registry; do
     unformatted=$(cd "$module" && gofmt -l .)
     [[ -z "$unformatted" ]] || { echo "gofmt: $module: $unformatted" >&2; exit 1; }
 done
-(cd tests/cluster && step ./go.sh vet ./bed/... ./kube/... ./kubectl/...)
+(cd tests/cluster && step ./go.sh vet ./bed/... ./kube/... ./kubectl/... && step ./go.sh vet -C registry ./...)
 (cd tests/cluster/oracles && step go vet ./...)

@@ -34,8 +34,11 @@ fi
 
 rust() { cargo test --locked --no-fail-fast "$@"; }
 bed() {
+    local code=0
     cd tests/cluster
-    ./go.sh test ./bed/...
+    ./go.sh test ./bed/... || code=$?
+    ./go.sh test -C registry ./... || code=$?
+    return "$code"
 }
 deploy() {
     # Where it does not build, what an earlier build has left is not tested in its place.

@@ -93,13 +93,14 @@ fn make_test_runs_every_part_and_then_says_which_failed() {
         let [rust, bed, deploy, image] = codes;
         let (ended, calls) = make_test(rust, bed, deploy, image);
         let programs: Vec<&str> = calls.iter().filter_map(|call| call.split(' ').next()).collect();
-        assert_eq!(programs, ["cargo", "go", "cargo", "deploy_test.sh", "image_test.sh"], "{codes:?}");
+        assert_eq!(programs, ["cargo", "go", "go", "cargo", "deploy_test.sh", "image_test.sh"], "{codes:?}");
         assert!(calls[0].contains("--no-fail-fast"), "a test binary keeps none of the others from running");
         assert_eq!(ended.code, Some(failed.is_some().into()), "{codes:?}\n{}", ended.stderr);
         assert!(failed.is_none_or(|failed| ended.stderr.contains(failed)), "{codes:?}\n{}", ended.stderr);
         // The runners' own last lines, also of those that ran long ago, are the last on stdout.
-        let last: Vec<&str> = ended.stdout.lines().rev().take(4).collect();
-        let starts = ["29 passed, ", "52 passed, ", "ok  \tquayctl.test/bed", "test result: "];
+        let last: Vec<&str> = ended.stdout.lines().rev().take(5).collect();
+        let bed = "ok  \tquayctl.test/bed"; // its own module, and the registry's
+        let starts = ["29 passed, ", "52 passed, ", bed, bed, "test result: "];
         assert!(last.iter().zip(starts).all(|(line, start)| line.starts_with(start)), "{last:?}");
     }
 }
@@ -159,8 +160,10 @@ fn bed_build() -> Scripts {
     for program in ["kube", "kubectl", "bed"] {
         scripts.write(&format!("tests/cluster/{program}/main.go"), "package main\n");
     }
-    for file in ["go.mod", "go.sum", "etcd/go.mod", "etcd/go.sum", "etcd/main.go"] {
-        scripts.write(&format!("tests/cluster/{file}"), "package main\n");
+    for module in [".", "etcd", "registry"] {
+        for file in ["go.mod", "go.sum", "main.go"] {
+            scripts.write(&format!("tests/cluster/{module}/{file}"), "package main\n");
+        }
     }
     let body = "case $1 in\n\
         env) echo go1.26.8 ;;\n\
@@ -194,8 +197,8 @@ fn the_bed_is_built_of_the_programs_that_are_asked_for() {
     assert_eq!(demo, [&["bed", "etcd"][..], &control_plane].concat());
     assert_eq!(said.matches("built ").count(), 3, "{said}");
     let (all, said) = built(&[]);
-    assert_eq!(all, [&["bed", "etcd"][..], &control_plane, &["kubectl"]].concat());
-    assert_eq!(said.matches("built ").count(), 1, "the others were there: {said}");
+    assert_eq!(all, [&["bed", "etcd"][..], &control_plane, &["kubectl", "registry"]].concat());
+    assert_eq!(said.matches("built ").count(), 2, "the others were there: {said}");
     let refused = scripts.run("tests/cluster/build.sh", &["kwok"], &environment).expect_code(1);
-    assert!(refused.stderr.contains("use: kube etcd kubectl bed"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("use: kube etcd kubectl bed registry"), "{}", refused.stderr);
 }

@@ -173,12 +173,12 @@ func nameCommand(args []string) error {
 	set, at := controlled("name " + action)
 	switch action {
 	case "set":
-		answer := set.String("answer", "", "address, absent (NXDOMAIN), failing (SERVFAIL) or silent")
+		answer := set.String("answer", "", "address, nxdomain, servfail or timeout")
 		given, err := parse(set, rest, "NAME")
 		if err != nil {
 			return err
 		}
-		return call(*at, http.MethodPut, "/names/"+url.PathEscape(given[0]), control.Answer{Answer: names.Mood(*answer)})
+		return call(*at, http.MethodPut, "/names/"+url.PathEscape(given[0]), control.NameAnswer{Answer: names.Answer(*answer)})
 	case "clear":
 		given, err := parse(set, rest, "NAME")
 		if err != nil {

@@ -15,9 +15,9 @@ type LinkLimit struct {
 	RateBits uint64 `json:"rate_bits"`
 }
 
-// Answer is what PUT /names/NAME takes.
-type Answer struct {
-	Answer names.Mood `json:"answer"`
+// NameAnswer is what PUT /names/NAME takes.
+type NameAnswer struct {
+	Answer names.Answer `json:"answer"`
 }
 
 // Digest names one blob or manifest.
@@ -40,22 +40,22 @@ func (a *API) limitLink(r *http.Request) (any, error) {
 	return link.Limit(a.Interface, limit.RateBits)
 }
 
-func (a *API) listNames(*http.Request) (any, error) { return a.Zone.Moods(), nil }
+func (a *API) listNames(*http.Request) (any, error) { return a.Zone.Overrides(), nil }
 
 func (a *API) setName(r *http.Request) (any, error) {
-	var answer Answer
+	var answer NameAnswer
 	if err := read(r, &answer); err != nil {
 		return nil, err
 	}
 	if err := a.Zone.Set(r.PathValue("name"), answer.Answer); err != nil {
 		return nil, err
 	}
-	return a.Zone.Moods(), nil
+	return a.Zone.Overrides(), nil
 }
 
 func (a *API) clearName(r *http.Request) (any, error) {
 	a.Zone.Clear(r.PathValue("name"))
-	return a.Zone.Moods(), nil
+	return a.Zone.Overrides(), nil
 }
 
 func (a *API) authority(*http.Request) (any, error) { return Authority{string(a.Faces.CA())}, nil }

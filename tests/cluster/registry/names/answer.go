@@ -10,51 +10,51 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// Mood is how a name is answered.
-type Mood string
+// Answer is how queries for a name are answered.
+type Answer string
 
 const (
-	// Address is what names of the zone are without being told.
-	Address Mood = "address"
-	// Absent names do not exist: NXDOMAIN.
-	Absent Mood = "absent"
-	// Failing names are answered with SERVFAIL.
-	Failing Mood = "failing"
-	// Silent names are not answered at all.
-	Silent Mood = "silent"
+	// Address is the default for names of the zone: an A record.
+	Address Answer = "address"
+	// NXDomain is the default for all other names: they do not exist.
+	NXDomain Answer = "nxdomain"
+	// ServFail is a server's failure.
+	ServFail Answer = "servfail"
+	// Timeout is no answer at all.
+	Timeout Answer = "timeout"
 )
 
 // ttlSeconds is short, as what a name is may change in the middle of a test.
 const ttlSeconds = 1
 
-// maxMoods bounds the names that are set apart.
-const maxMoods = 1000
+// maxOverrides bounds the names that are answered in another way than by default.
+const maxOverrides = 1000
 
 // Zone knows what to answer.
 type Zone struct {
 	name    string // lower case, without dots around it
 	address netip.Addr
 
-	mutex sync.Mutex
-	moods map[string]Mood
+	mutex     sync.Mutex
+	overrides map[string]Answer
 }
 
 // NewZone makes a zone of one address.
 func NewZone(name string, address netip.Addr) *Zone {
-	return &Zone{name: strings.ToLower(strings.Trim(name, ".")), address: address, moods: map[string]Mood{}}
+	return &Zone{name: strings.ToLower(strings.Trim(name, ".")), address: address, overrides: map[string]Answer{}}
 }
 
-func (z *Zone) mood(name string) Mood {
+func (z *Zone) kind(name string) Answer {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	z.mutex.Lock()
 	defer z.mutex.Unlock()
-	if mood, ok := z.moods[name]; ok {
-		return mood
+	if override, ok := z.overrides[name]; ok {
+		return override
 	}
 	if name == z.name || strings.HasSuffix(name, "."+z.name) {
 		return Address
 	}
-	return Absent
+	return NXDomain
 }
 
 // answer returns the response to a query, or nil where there is to be none.
@@ -78,12 +78,12 @@ func (z *Zone) answer(query []byte) []byte {
 		reply.RCode = dnsmessage.RCodeNotImplemented
 		return build(reply, &question, nil)
 	}
-	switch z.mood(question.Name.String()) {
-	case Silent:
+	switch z.kind(question.Name.String()) {
+	case Timeout:
 		return nil
-	case Failing:
+	case ServFail:
 		reply.RCode = dnsmessage.RCodeServerFailure
-	case Absent:
+	case NXDomain:
 		reply.RCode = dnsmessage.RCodeNameError
 	case Address:
 		isZone := strings.EqualFold(strings.Trim(question.Name.String(), "."), z.name)

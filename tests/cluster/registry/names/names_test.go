@@ -61,12 +61,12 @@ func TestNamesAreAnsweredAsSet(t *testing.T) {
 		_, err := resolver.LookupHost(ctx, name)
 		return err
 	}
-	for mood, words := range map[Mood]string{Absent: "no such host", Failing: "server misbehaving", Silent: "i/o timeout"} {
-		if err := zone.Set("Odd.test.", mood); err != nil {
+	for answer, words := range map[Answer]string{NXDomain: "no such host", ServFail: "server misbehaving", Timeout: "i/o timeout"} {
+		if err := zone.Set("Odd.test.", answer); err != nil {
 			t.Fatal(err)
 		}
 		if err := lookup("odd.test."); err == nil || !strings.Contains(err.Error(), words) {
-			t.Errorf("%s: %v", mood, err)
+			t.Errorf("%s: %v", answer, err)
 		}
 	}
 	if err := lookup("even.test."); err != nil {

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"quayctl.test/registry/link"
 )
 
 func TestControlAPITakesNothingItDoesNotKnow(t *testing.T) {
@@ -22,6 +24,13 @@ func TestControlAPITakesNothingItDoesNotKnow(t *testing.T) {
 		var answer struct{ Error string }
 		getJSON(t, request, http.StatusBadRequest, &answer)
 		wantWords(t, answer.Error, wrong.words)
+	}
+}
+
+func TestLinkIsRead(t *testing.T) {
+	s := serving(t)
+	if state := run[link.State](s, "link"); state.Interface != "lo" || state.RateBits != 0 || state.TxBytes == 0 {
+		t.Errorf("link is %+v", state)
 	}
 }
 

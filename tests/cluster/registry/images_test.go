@@ -111,6 +111,12 @@ func TestIndexesAndForeignPlatforms(t *testing.T) {
 	_, err := pull(plain, "team/multi:1.0", remote.WithPlatform(v1.Platform{OS: "linux", Architecture: "riscv64"}))
 	wantError(t, err, "no child with platform linux/riscv64")
 
+	// An index whose image is not there.
+	run[control.Removed](s, "delete", "team/multi@"+index.Images[1].Digest)
+	_, err = pull(plain, "team/multi:1.0", remote.WithPlatform(v1.Platform{OS: "linux", Architecture: "arm64"}))
+	wantError(t, err, "MANIFEST_UNKNOWN")
+	mustPull(t, plain, "team/multi:1.0", remote.WithPlatform(v1.Platform{OS: "linux", Architecture: "amd64"}))
+
 	foreign := s.push("team/foreign:1.0", "--size", "100kB", "--platform", "linux/arm64")
 	config, err := mustPull(t, plain, "team/foreign:1.0").ConfigFile()
 	if err != nil || config.Architecture != "arm64" || foreign.MediaType != string(types.OCIManifestSchema1) {

@@ -11,8 +11,8 @@ CLUSTER_DIR := target/cluster$(if $(CLUSTER),/$(CLUSTER))
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
-demo: ## run the main job on a real control plane with 25 simulated nodes (KEEP=1 keeps it)
-	@tests/demo.sh
+demo: ## run the main job with 25 simulated nodes, or on real ones, as root: REAL=1 (KEEP=1 keeps it)
+	@tests/demo$(if $(filter 1,$(REAL)),_real).sh
 
 test: ## run all tests, those on a real control plane included
 	@tests/test.sh

@@ -20,5 +20,5 @@ for module in tests/cluster tests/cluster/etcd tests/cluster/oracles tests/clust
     unformatted=$(cd "$module" && gofmt -l .)
     [[ -z "$unformatted" ]] || { echo "gofmt: $module: $unformatted" >&2; exit 1; }
 done
-(cd tests/cluster && step ./go.sh vet ./bed/... ./kube/... ./kubectl/... && step ./go.sh vet -C registry ./...)
+(cd tests/cluster && step ./go.sh vet ./bed/... ./kube/... ./kubectl/... ./node/... ./sandbox/... && step ./go.sh vet -C registry ./...)
 (cd tests/cluster/oracles && step go vet ./...)

@@ -3,6 +3,7 @@
 
 parts_run=()
 parts_failed=()
+parts_skipped=()
 parts_log=$(mktemp -d) # below TMPDIR, which the caller clears away
 
 # What runners print at their end: cargo test, go test, and tests/checks.sh.
@@ -27,10 +28,20 @@ part() {
     grep -E "$closing_lines" "$parts_log/part" >>"$parts_log/closing" || true
 }
 
-# Says which parts failed, and then again what each runner said at its end, which is far up by now.
+# part_skipped NAME WHY: what this machine cannot do is seen now and counted at the end.
+part_skipped() {
+    echo "make test: $1: skipped: $2" >&2
+    parts_skipped+=("$1")
+}
+
+# Says which parts were skipped and which failed, and then again what each runner said at its end, which is far up by now.
 # Fails where a part has.
 parts_end() {
-    local failed
+    local failed skipped
+    if ((${#parts_skipped[@]})); then
+        printf -v skipped '%s, ' "${parts_skipped[@]}"
+        echo "make test: skipped: ${#parts_skipped[@]} of $((${#parts_skipped[@]} + ${#parts_run[@]})) parts: ${skipped%, }" >&2
+    fi
     if ((${#parts_failed[@]})); then
         printf -v failed '%s, ' "${parts_failed[@]}"
         echo "make test: ${#parts_failed[@]} of ${#parts_run[@]} parts failed: ${failed%, }" >&2

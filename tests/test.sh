@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All tests: Rust, those on a real control plane included, the test bed's own, deploy/ and the image. A part
-# that fails keeps none of the others from running; which did is said at the end.
+# All tests: Rust, those on a real control plane included, the test bed's own, deploy/, the image and real
+# nodes. A part that fails keeps none of the others from running; which did is said at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tests/prerequisites.sh rust go
@@ -49,9 +49,16 @@ deploy() {
 part "Rust" rust "$@"
 part "the test bed" bed
 part "deploy/" deploy
-if tests/prerequisites.sh image 2>/dev/null; then
-    part "the image" tests/image_test.sh
-else
-    echo "the image test is left out; to have it: apt-get install buildah musl-tools ca-certificates && rustup target add $(uname -m)-unknown-linux-musl" >&2
-fi
+# Runs a test where the machine has what it needs, and says what is missing where it has not.
+where_possible() { # where_possible NAME PREREQUISITES COMMAND
+    local missing
+    # shellcheck disable=SC2086 # several words
+    if missing=$(tests/prerequisites.sh $2 2>&1); then
+        part "$1" "$3"
+    else
+        part_skipped "$1" "$(tail -n +2 <<<"$missing" | sed 's/^ *//' | paste -sd';' | sed 's/;/; /g')"
+    fi
+}
+where_possible "the image" image tests/image_test.sh
+where_possible "real nodes" "image nodes" tests/e2e.sh
 parts_end

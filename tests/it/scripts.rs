@@ -56,8 +56,10 @@ fn file_name(path: &str) -> &str {
     Path::new(path).file_name().unwrap().to_str().unwrap()
 }
 
-/// `make test` with parts that end with these codes: the Rust tests, the bed's, deploy/ and the image.
-fn make_test(rust: u8, bed: u8, deploy: u8, image: u8) -> (Ended, Vec<String>) {
+/// `make test` with parts that end with these codes: the Rust tests, the bed's, deploy/, the image and real
+/// nodes. Of real nodes this machine has only what `prerequisites` says.
+fn make_test(codes: [u8; 5], prerequisites: &str) -> (Ended, Vec<String>) {
+    let [rust, bed, deploy, image, nodes] = codes;
     let scripts = Scripts::with(&[
         "tests/test.sh",
         "tests/parts.sh",
@@ -66,7 +68,7 @@ fn make_test(rust: u8, bed: u8, deploy: u8, image: u8) -> (Ended, Vec<String>) {
         "Cargo.lock",
         "rust-toolchain.toml",
     ]);
-    scripts.write("tests/prerequisites.sh", "#!/bin/sh\nexit 0\n");
+    scripts.write("tests/prerequisites.sh", &format!("#!/bin/sh\n{prerequisites}\n"));
     scripts.write("tests/cluster/build.sh", "#!/bin/sh\necho /nonexistent\n");
     let result = |failed: u8| if failed == 0 { "ok" } else { "FAILED" };
     let closing = format!(
@@ -77,6 +79,10 @@ fn make_test(rust: u8, bed: u8, deploy: u8, image: u8) -> (Ended, Vec<String>) {
     scripts.stand_in("bin/go", &format!("printf 'ok  \\tquayctl.test/bed\\t0.1s\\n'; exit {bed}"));
     scripts.stand_in("tests/deploy_test.sh", &format!("echo '52 passed, {deploy} failed'; exit {deploy}"));
     scripts.stand_in("tests/image_test.sh", &format!("echo '29 passed, {image} failed'; exit {image}"));
+    scripts.stand_in(
+        "tests/e2e.sh",
+        &format!("echo 'test result: {}. 40 passed; {nodes} failed'; exit {nodes}", result(nodes)),
+    );
     let ended = scripts.run("tests/test.sh", &[], &[]);
     let calls = scripts.calls();
     (ended, calls)
@@ -85,24 +91,43 @@ fn make_test(rust: u8, bed: u8, deploy: u8, image: u8) -> (Ended, Vec<String>) {
 #[test]
 fn make_test_runs_every_part_and_then_says_which_failed() {
     for (codes, failed) in [
-        ([0, 0, 0, 0], None),
-        ([101, 0, 0, 0], Some("1 of 4 parts failed: Rust (exit code 101)")),
-        ([0, 1, 0, 0], Some("1 of 4 parts failed: the test bed (exit code 1)")),
-        ([101, 0, 2, 1], Some("3 of 4 parts failed: Rust (exit code 101), deploy/ (exit code 2), the image")),
+        ([0, 0, 0, 0, 0], None),
+        ([101, 0, 0, 0, 0], Some("1 of 5 parts failed: Rust (exit code 101)")),
+        ([0, 1, 0, 0, 0], Some("1 of 5 parts failed: the test bed (exit code 1)")),
+        ([0, 0, 0, 0, 101], Some("1 of 5 parts failed: real nodes (exit code 101)")),
+        (
+            [101, 0, 2, 1, 0],
+            Some("3 of 5 parts failed: Rust (exit code 101), deploy/ (exit code 2), the image"),
+        ),
     ] {
-        let [rust, bed, deploy, image] = codes;
-        let (ended, calls) = make_test(rust, bed, deploy, image);
+        let (ended, calls) = make_test(codes, "exit 0");
         let programs: Vec<&str> = calls.iter().filter_map(|call| call.split(' ').next()).collect();
-        assert_eq!(programs, ["cargo", "go", "go", "cargo", "deploy_test.sh", "image_test.sh"], "{codes:?}");
+        assert_eq!(
+            programs,
+            ["cargo", "go", "go", "cargo", "deploy_test.sh", "image_test.sh", "e2e.sh"],
+            "{codes:?}"
+        );
         assert!(calls[0].contains("--no-fail-fast"), "a test binary keeps none of the others from running");
         assert_eq!(ended.code, Some(failed.is_some().into()), "{codes:?}\n{}", ended.stderr);
         assert!(failed.is_none_or(|failed| ended.stderr.contains(failed)), "{codes:?}\n{}", ended.stderr);
         // The runners' own last lines, also of those that ran long ago, are the last on stdout.
-        let last: Vec<&str> = ended.stdout.lines().rev().take(5).collect();
+        let last: Vec<&str> = ended.stdout.lines().rev().take(6).collect();
         let bed = "ok  \tquayctl.test/bed"; // its own module, and the registry's
-        let starts = ["29 passed, ", "52 passed, ", bed, bed, "test result: "];
+        let starts = ["test result: ", "29 passed, ", "52 passed, ", bed, bed, "test result: "];
         assert!(last.iter().zip(starts).all(|(line, start)| line.starts_with(start)), "{last:?}");
     }
+}
+
+#[test]
+fn make_test_says_what_this_machine_cannot_do_and_counts_it() {
+    let missing = "case \"$*\" in *nodes*) ;; *) exit 0 ;; esac\n\
+        echo 'missing on this machine:' >&2; echo '  root: nodes need it' >&2; echo '  runc: install runc' >&2; exit 1";
+    let (ended, calls) = make_test([0; 5], missing);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let said = "make test: real nodes: skipped: root: nodes need it; runc: install runc\n";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    assert!(ended.stderr.contains("skipped: 1 of 5 parts: real nodes"), "{}", ended.stderr);
+    assert!(!calls.iter().any(|call| call.starts_with("e2e.sh")), "{calls:?}");
 }
 
 /// `make demo` with a controller that ends with `code` and tells its environment.
@@ -157,10 +182,10 @@ fn the_demo_says_why_the_controller_was_not_built() {
 /// The bed's build with a stand-in for go that compiles nothing.
 fn bed_build() -> Scripts {
     let scripts = Scripts::with(&["tests/cluster/build.sh", "tests/cluster/go.sh"]);
-    for program in ["kube", "kubectl", "bed"] {
+    for program in ["kube", "kubectl", "bed", "node", "sandbox"] {
         scripts.write(&format!("tests/cluster/{program}/main.go"), "package main\n");
     }
-    for module in [".", "etcd", "registry"] {
+    for module in [".", "etcd", "registry", "containerd"] {
         for file in ["go.mod", "go.sum", "main.go"] {
             scripts.write(&format!("tests/cluster/{module}/{file}"), "package main\n");
         }
@@ -197,8 +222,14 @@ fn the_bed_is_built_of_the_programs_that_are_asked_for() {
     assert_eq!(demo, [&["bed", "etcd"][..], &control_plane].concat());
     assert_eq!(said.matches("built ").count(), 3, "{said}");
     let (all, said) = built(&[]);
-    assert_eq!(all, [&["bed", "etcd"][..], &control_plane, &["kubectl", "registry"]].concat());
-    assert_eq!(said.matches("built ").count(), 2, "the others were there: {said}");
+    assert_eq!(all, [&["bed", "etcd"][..], &control_plane, &["kubectl"]].concat());
+    assert_eq!(said.matches("built ").count(), 1, "the others were there: {said}");
+    let (real, said) = built(&["all"]);
+    let runtime = ["containerd", "containerd-shim-runc-v2", "ctr"];
+    let nodes = ["kube-proxy", "kube-scheduler", "kubectl", "kubelet", "node", "registry", "sandbox"];
+    let sorted = [&["bed"][..], &runtime, &["etcd"], &control_plane[..3], &nodes].concat();
+    assert_eq!(real, sorted);
+    assert_eq!(said.matches("built ").count(), 6, "the others were there: {said}");
     let refused = scripts.run("tests/cluster/build.sh", &["kwok"], &environment).expect_code(1);
     assert!(refused.stderr.contains("use: kube etcd kubectl bed registry"), "{}", refused.stderr);
 }

@@ -104,9 +104,7 @@ impl Findings {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        let help = Some(help.into()).filter(|help| !help.is_empty());
-        let (path, message) = (path.clone(), message.into());
-        self.0.push(Finding { severity: Severity::Error, code, path, target, message, help });
+        self.add(Severity::Error, code, path, target, message.into(), help.into());
     }
 
     pub fn warning(
@@ -127,8 +125,20 @@ impl Findings {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        let (path, message, help) = (path.clone(), message.into(), Some(help.into()));
-        self.0.push(Finding { severity: Severity::Warning, code, path, target, message, help });
+        self.add(Severity::Warning, code, path, target, message.into(), help.into());
+    }
+
+    fn add(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        path: &Path,
+        target: Target,
+        message: String,
+        help: String,
+    ) {
+        let help = Some(help).filter(|help| !help.is_empty());
+        self.0.push(Finding { severity, code, path: path.clone(), target, message, help });
     }
 
     /// Whether the same has been noted already: what is inherited is wrong once, not once a group.

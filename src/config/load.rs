@@ -22,6 +22,7 @@ use super::file::{Finding, Findings, Path, Target};
 use super::folder::Reading;
 use super::input;
 use super::layers::{self, Overridden};
+use super::locate::first_of_two;
 use super::problem::{self, Origin, Problem, Severity, SourceText};
 use super::provenance::Provenance;
 use super::redact::{redacted, without_credentials};
@@ -428,12 +429,23 @@ fn syntax_problem(source: &Arc<SourceText>, error: &toml::de::Error) -> Problem 
     };
     let help = match error.message() {
         _ if is_deep => Some("reduce the nesting".to_owned()),
-        "duplicate key" => Some("a key stands once in its table: remove one of them".to_owned()),
+        "duplicate key" => Some(advice_on_duplicate(source, error.span())),
         _ => None,
     };
     let line = error.span().map(|span| source.line_at(span.start)).unwrap_or_default();
     let help = characters::with_note(help, characters::odd_in(line.trim()));
     Problem { help, ..Problem::new(Severity::Error, "toml-syntax", origin, message) }
+}
+
+fn advice_on_duplicate(source: &Arc<SourceText>, second: Option<Range<usize>>) -> String {
+    let first = second.and_then(|second| first_of_two(&source.text, &second));
+    let advice = "a key stands once in its table: remove one of them";
+    match first.map(|first| Origin::place(source, first)) {
+        Some(Origin::Place { line, column, .. }) => {
+            format!("it stands at line {line}, column {column} already; {advice}")
+        }
+        _ => advice.to_owned(),
+    }
 }
 
 /// Where the dotted key with the most parts begins.

@@ -8,8 +8,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::file::{Path, Step, Target};
+pub use duplicate::first_of_two;
+
 use written::Written;
 
+mod duplicate;
 mod written;
 
 /// A TOML text that parses, with the place of everything in it.

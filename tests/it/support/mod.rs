@@ -1,6 +1,6 @@
 //! What several of these tests need: the binary under test, run in a clean environment.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
@@ -8,10 +8,17 @@ use std::time::Duration;
 pub mod bed;
 pub mod serving;
 
+/// Another binary to be tested than the one that cargo has built with the tests: for measuring, that of
+/// `tests/binary.sh`, which is optimised as the shipped one is.
+pub fn optimised_binary() -> Option<PathBuf> {
+    std::env::var_os("QUAYCTL_BINARY").map(PathBuf::from)
+}
+
 /// The binary under test with an environment in which nothing of this machine's speaks for it: no
 /// kubeconfig, no cluster that we happen to run in, no override.
 pub fn quayctl() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quayctl-controller"));
+    let built = || PathBuf::from(env!("CARGO_BIN_EXE_quayctl-controller"));
+    let mut command = Command::new(optimised_binary().unwrap_or_else(built));
     command.env_clear().env("HOME", "/nonexistent");
     command
 }

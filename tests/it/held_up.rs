@@ -14,6 +14,36 @@ fn kubectl(bed: &Bed, args: &[&str]) {
     ended(&mut bed.kubectl(args)).expect_code(0);
 }
 
+/// When a line of the log was written, in seconds of its day.
+fn second_of(line: &str) -> i32 {
+    let time = line.split('Z').next().unwrap();
+    time.split(':').fold(0, |seconds, part| 60 * seconds + part.parse::<i32>().unwrap())
+}
+
+#[test]
+fn who_holds_the_slots_is_said_after_fifteen_seconds() {
+    let bed = shared();
+    let namespace = bed.namespace("slots");
+    let config = format!("{}{ONE_NODE}\n", one_group(&["quay.io/team/slow-25s:1"], ""));
+    let mut observer = Observer::start(bed, &namespace);
+    let first = bed.start_run(&namespace, &config, &["--run-id", "first"]);
+    let job = observer.wait_for(|job| job["status"]["active"] == 1);
+    let name = job["metadata"]["name"].as_str().unwrap();
+    // Another node, and the only slot.
+    let config = one_group(&["quay.io/team/quick:1"], "concurrency = 1");
+    let config = format!("{config}node_selector = \"kubernetes.io/hostname=node-019\"\n");
+    let second = bed.run(&namespace, &config, &["--run-id", "second"]).expect_code(0);
+    first.end().expect_code(0);
+    let said = format!(
+        "1 Job cannot start, because live Jobs of other runs of this instance hold their nodes or take slots (1 of 1): \
+         run first has 1, such as {name} on node node-020"
+    );
+    let line = |words: &str| second.stderr.lines().find(|line| line.contains(words)).unwrap();
+    let waited = (second_of(line(&said)) - second_of(line("run second on "))).rem_euclid(24 * 3600);
+    assert!((14..=20).contains(&waited), "{waited} s: {}", second.stderr);
+    assert_eq!(second.stderr.matches("cannot start").count(), 1, "{}", second.stderr);
+}
+
 #[test]
 fn a_job_that_a_queue_holds_is_suspended_at_the_runs_deadline() {
     let bed = shared();

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Runner;
 use crate::outcome::{Failure, Reason};
+use crate::words::counted;
 
 /// Sooner it is what every cluster does: Jobs end, and queues admit.
 const SAY_AFTER: Duration = Duration::from_secs(15);
@@ -107,9 +108,9 @@ impl Runner<'_> {
             .collect();
         let (taken, slots) = self.queue.slots();
         format!(
-            "{} Jobs wait, because live Jobs of other runs of this instance hold their nodes or take slots ({taken} of \
+            "{} cannot start, because live Jobs of other runs of this instance hold their nodes or take slots ({taken} of \
              {slots}): {}; their end is waited for",
-            self.queue.waiting(),
+            counted(self.queue.waiting(), "Job"),
             runs.join("; "),
         )
     }
@@ -139,8 +140,9 @@ impl Runner<'_> {
         self.stalls.suspension_said = Some(now);
         let jobs = self.flights.values().filter(|flight| flight.suspended.is_some()).count();
         tracing::warn!(
-            "suspended: a queue holds {jobs} Jobs (spec.suspend), such as {} in namespace {:?}; they keep their slots and \
-             go on when they are admitted",
+            "suspended: a queue holds {} (spec.suspend), such as {} in namespace {:?}; they keep their slots and go on when \
+             they are admitted",
+            counted(jobs, "Job"),
             flight.key.1,
             flight.key.0
         );

@@ -350,6 +350,7 @@ impl<'a> Runner<'a> {
         for key in self.earlier.due(now) {
             self.release_holder(&key);
         }
+        self.end_what_has_not_given_way(now);
         self.close_batches(now);
         self.give_up_on_room(now);
         self.hold_full_namespaces();

@@ -19,8 +19,10 @@ use crate::outcome::{
 };
 use crate::plan::JobIndex;
 
-/// How often the Job of one node gives way. More would be a quarrel.
+/// How often the Job of one node gives way, or is given way to. More would be a quarrel.
 const YIELDS_MAX: u8 = 5;
+/// A run gives way as soon as its watch shows it the elder Job. One that has not by then has no process.
+const YIELDS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Live Jobs of other runs: each keeps its node from us.
 #[derive(Default)]
@@ -34,11 +36,14 @@ struct Holder {
     job: SeenJob,
     /// When it is given up: a dead node may never report its end.
     until: Instant,
+    /// By when its run has given way, if it is to; `None` once that has been looked into.
+    yields_by: Option<Instant>,
 }
 
 impl Holders {
     pub fn timer(&self) -> Option<Instant> {
-        self.live.values().map(|holder| holder.until).min()
+        let times = self.live.values().flat_map(|holder| [Some(holder.until), holder.yields_by]);
+        times.flatten().min()
     }
 
     pub fn jobs(&self) -> impl Iterator<Item = &SeenJob> {
@@ -53,6 +58,16 @@ impl Holders {
     /// The Job is gone for good.
     pub fn forget(&mut self, key: &JobKey) {
         self.given_up.remove(key);
+    }
+
+    /// Those whose runs should have given way by now, each once.
+    fn overdue(&mut self, now: Instant) -> Vec<SeenJob> {
+        let overdue = self.live.values_mut().filter(|holder| holder.yields_by.is_some_and(|by| by <= now));
+        let overdue = overdue.map(|holder| {
+            holder.yields_by = None;
+            holder.job.clone()
+        });
+        overdue.collect()
     }
 
     /// Those that are given up now.
@@ -202,7 +217,8 @@ impl Runner<'_> {
                 }
                 self.stalls.lasts(until - now);
                 let node = job.node.clone();
-                self.earlier.live.insert(job.key.clone(), Holder { until, job });
+                let yields_by = Some(now + YIELDS_WITHIN);
+                self.earlier.live.insert(job.key.clone(), Holder { until, yields_by, job });
                 self.give_way_on(&node);
             }
         }
@@ -263,6 +279,34 @@ impl Runner<'_> {
         if *yields < YIELDS_MAX {
             *yields += 1;
             self.give_way(index, &elder, &run_id);
+        }
+    }
+
+    /// Ends Jobs of other runs that are younger than ours on the same node, and have not given way: whoever was
+    /// to end them is gone, and two would pull there at once until the last of their deadlines.
+    pub(super) fn end_what_has_not_given_way(&mut self, now: Instant) {
+        for younger in self.earlier.overdue(now).into_iter().filter(|job| !job.is_being_ended()) {
+            let is_elder = |index: &JobIndex, flight: &Flight| {
+                let on_node = self.batches.job(*index).is_some_and(|job| job.node.name == younger.node);
+                let age = (flight.created_at, flight.uid.as_str());
+                on_node && flight.adopted.is_none() && flight.may_give_way() && age < younger.age()
+            };
+            let elder = self.flights.iter().find(|(index, flight)| is_elder(index, flight));
+            let Some((index, elder)) = elder.map(|(index, flight)| (*index, flight.key.1.clone())) else {
+                continue;
+            };
+            let yields = self.yields.entry(index).or_default();
+            if *yields < YIELDS_MAX {
+                *yields += 1;
+                let (key, run_id, node) = (younger.key, younger.run_id, younger.node);
+                tracing::warn!(
+                    "Job {} of run {run_id} on node {node} has not given way to our Job {elder}, which was there before; \
+                     its process seems to be gone, so it is ended",
+                    key.1
+                );
+                let words = format!("Job {elder} was there before this one");
+                self.note(None, key, note_of(Reason::Yielded, words), true);
+            }
         }
     }
 

@@ -434,6 +434,68 @@ async fn a_job_that_gave_way_to_other_content_is_made_again_afterwards() {
     assert_eq!(server.patches().len(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_younger_job_whose_process_died_before_it_gave_way_is_ended_by_the_elders_run() {
+    for (second, is_being_ended, expected) in [(5, false, 1), (5, true, 0), (3, false, 0)] {
+        let plan = plan_of("a", 1, |_| {});
+        let other = plan_of("b", 1, |g| g.service_account = "other".into());
+        let (own, mut other) = (seen(first(&plan), 4), seen(first(&other), second));
+        other.note = is_being_ended.then(|| "{}".to_owned());
+        let server = Server::silent();
+        let told = Story::new(server.clone(), plan)
+            .tell(async |watch| {
+                server.wait_for_posts(1).await;
+                watch.unbounded_send(live(&own)).unwrap();
+                watch.unbounded_send(live(&other)).unwrap();
+                seconds(25).await;
+                let of_other = || server.patches().iter().filter(|(name, _)| *name == other.key.1).count();
+                assert_eq!(of_other(), 0, "its run has the time to do it itself");
+                seconds(10).await;
+                assert_eq!(of_other(), expected, "{:?}", server.patches());
+                seconds(60).await;
+                assert_eq!(of_other(), expected, "once");
+                watch.unbounded_send(failed(&other, Some(YIELDED))).unwrap();
+                watch.unbounded_send(complete(&own)).unwrap();
+                if server.posts().len() > 1 || second < 4 {
+                    let mut again = first(&plan_of("a", 1, |_| {})).clone();
+                    again.take_next_name();
+                    server.wait_for_posts(2).await;
+                    watch.unbounded_send(complete(&seen(&again, 9))).unwrap();
+                }
+            })
+            .await;
+        assert_eq!(told.reasons(), [None]);
+        if expected > 0 {
+            let patches = server.patches();
+            assert_eq!(patches[0].1["spec"]["activeDeadlineSeconds"], 1);
+            let note = &patches[0].1["metadata"]["annotations"]["quayctl-controller/outcome"];
+            let note = note.as_str().unwrap();
+            assert!(note.contains("yielded") && note.contains(&own.key.1), "{note}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_both_processes_died_the_next_run_takes_over_one_job_and_waits_for_the_other() {
+    let [elder, younger] =
+        [("a", 4), ("b", 5)].map(|(run, second)| seen(first(&plan_of(run, 1, |_| {})), second));
+    for listed in [vec![live(&elder), live(&younger)], vec![live(&younger), live(&elder)]] {
+        let server = Server::silent();
+        let mut story = Story::new(server.clone(), plan_of("c", 1, |_| {}));
+        story.listed = listed;
+        let told = story
+            .tell(async |watch| {
+                seconds(60).await;
+                watch.unbounded_send(complete(&elder)).unwrap();
+                watch.unbounded_send(complete(&younger)).unwrap();
+            })
+            .await;
+        assert_eq!(told.reasons(), [None]);
+        assert!(told.adopted_from()[0].is_some());
+        assert_eq!((server.posts().len(), server.patches().len()), (0, 0));
+    }
+}
+
 const YIELDED: &str = r#"{"verdict":"failed","reason":"yielded","message":"m","images":[]}"#;
 
 #[tokio::test(start_paused = true)]

@@ -273,6 +273,7 @@ pub fn reference() -> String {
             text.push_str(&format!("| `{key}` | {words} |\n"));
         }
     }
+    text.push_str(LIMITS_OF_TEMPLATES);
     text.push_str(
         "\n## `values` of the built-in templates\n\nA group's `values` beat those of `[defaults]`, key by key; \
          tables such as `pod_labels` are replaced whole. `\"\"` is as if the value were not set. `check` refuses \
@@ -282,6 +283,17 @@ pub fn reference() -> String {
     text.push_str(&values::reference());
     text
 }
+
+/// What templates may not do; `render` has a test that the numbers are its own.
+const LIMITS_OF_TEMPLATES: &str = "
+A template, or a partial `NAME.hbs` beside the config, prints at most 1 MiB, YAML aliases written out; blocks, parentheses \
+and partials stand at most 50 deep inside one another; and a rendering does a counted amount of work, of which a Job of 100 \
+images needs a fifth. What is more is an error that names template and line. A file may be a link as those of a mounted \
+ConfigMap are; one that leads out of the config's folder is refused.
+
+What a template renders is checked as an API server would: fields are known and of the right type, and quantities, requests \
+above their limits, names, label keys and values, user ids, environment names, ports, mounts and volumes are right.
+";
 
 /// Keys of a table, for a test that they are those which are read.
 pub fn keys(table: &str) -> Vec<String> {

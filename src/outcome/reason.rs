@@ -4,6 +4,10 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+pub use explained::{Explained, reference};
+
+mod explained;
+
 /// Why a node or an image failed; kebab-case in reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
@@ -176,5 +180,8 @@ mod tests {
             assert_eq!(Reason::from_code(reason.code()), Some(reason));
         }
         assert_eq!(Reason::from_code("nonsense"), None);
+        // The last one: all of them are there, in their order.
+        assert_eq!(Reason::ALL.len(), Reason::ApiError as usize + 1);
+        assert!(Reason::ALL.is_sorted());
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use quayctl_controller::config::schema;
+use quayctl_controller::outcome::reason;
 use serde_json::Value;
 
 use crate::support::bed::shared;
@@ -85,9 +86,10 @@ pub fn is_current(path: &str, derived: &str) {
 }
 
 #[test]
-fn the_schema_and_the_reference_are_current() {
+fn the_schema_and_the_references_are_current() {
     is_current("config/quayctl.schema.json", &ended(quayctl().arg("schema")).expect_code(0).stdout);
     is_current("docs/config.md", &schema::reference());
+    is_current("docs/reasons.md", &reason::reference());
 }
 
 /// The keys of the schema's tables, and a config with an unknown one in that table.

@@ -50,6 +50,17 @@ fn a_hundred_images_render_in_every_built_in_template_and_in_copies_of_them() {
 }
 
 #[test]
+fn the_reference_names_the_limits() {
+    let reference = crate::config::schema::reference();
+    for limit in [
+        format!("prints at most {} MiB", crate::render::OUTPUT_BYTES_MAX >> 20),
+        format!("at most {} deep", crate::render::scan::NESTING_MAX),
+    ] {
+        assert!(reference.contains(&limit), "{limit}");
+    }
+}
+
+#[test]
 fn partials_that_multiply_are_stopped_with_their_place() {
     let include = |n: usize| format!("{{{{> p{n}}}}}\n").repeat(10);
     let partials: Vec<_> =

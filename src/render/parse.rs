@@ -118,6 +118,10 @@ fn in_words(error: &serde_saphyr::Error) -> String {
         Error::AliasReplayStackDepthExceeded { .. } => {
             "too many aliases stand for one another; reduce the nesting".to_owned()
         }
+        // The parser's own limit, which flow style meets first.
+        error if error.to_string().contains("recursion limit") => {
+            "too many lists or tables stand inside one another; reduce the nesting".to_owned()
+        }
         Error::NonFiniteFloat { value, .. } => {
             format!("`{value}` is no number that a Job can hold; write it in double quotes if it is a text")
         }
@@ -265,6 +269,7 @@ mod tests {
         insta::assert_snapshot!(complaint("a: 1\na: 2\n"), @"the key `a` stands twice in one table; remove one of them");
         insta::assert_snapshot!(complaint("a:\n- b: 1\n  1: 2\n  1: 3\n"), @"the key `1` stands twice in one table; remove one of them");
         insta::assert_snapshot!(complaint(&format!("{}{}", "[".repeat(100), "]".repeat(100))), @"more than 64 lists or tables stand inside one another; reduce the nesting");
+        insta::assert_snapshot!(complaint(&"[".repeat(1000)), @"too many lists or tables stand inside one another; reduce the nesting");
         insta::assert_snapshot!(complaint("a: .inf\n"), @"`.inf` is no number that a Job can hold; write it in double quotes if it is a text");
     }
 

@@ -10,6 +10,7 @@
 //! * `deploy`: the rights that `deploy/` gives. `eligibility`: which nodes get a Job.
 //! * `election`: one of several controllers leads. `gate`: a node's label and startup taint.
 //! * `faults`: what a run does while parts of the cluster die, hang or vanish.
+//! * `hostile_templates`: templates that ask for too much.
 //! * `interface`: the old interface, plans and dry runs. `regressions`: the defects of 2017.
 //! * `monitoring`: `/metrics`, the alerts and the dashboard.
 //! * `plan`: what can be told without a cluster.
@@ -43,6 +44,7 @@ mod eligibility;
 mod faults;
 mod gate;
 mod held_up;
+mod hostile_templates;
 mod interface;
 mod joining;
 mod limits;

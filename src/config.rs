@@ -25,7 +25,7 @@ pub mod input;
 mod layers;
 pub mod load;
 mod locate;
-mod name;
+pub mod name;
 pub mod problem;
 pub mod provenance;
 mod redact;

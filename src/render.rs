@@ -34,6 +34,7 @@ mod escape;
 mod evidence;
 mod faults;
 mod field_place;
+mod fields;
 mod form;
 mod includes;
 pub mod label;
@@ -92,6 +93,8 @@ struct Read {
     template: String,
     text: String,
     job: Value,
+    /// Values that the API server would refuse.
+    wrong_values: Vec<FieldProblem>,
 }
 
 impl Renderer {
@@ -177,6 +180,10 @@ impl Renderer {
     pub fn render(&self, job: &PlannedJob) -> Result<Manifest, RenderError> {
         let carrier_image = context::carrier_image(job)?;
         let written = self.written(job, &carrier_image, &Work::new())?;
+        if !written.wrong_values.is_empty() {
+            let problems = written.wrong_values.clone();
+            return Err(RenderError::Fields { template: registered_name(&job.template), problems });
+        }
         Ok(Manifest::new(job, written.job.clone(), carrier_image))
     }
 
@@ -211,7 +218,8 @@ impl Renderer {
         if !problems.is_empty() {
             return Err(RenderError::Fields { template: template.to_owned(), problems });
         }
-        let read = Arc::new(Read { template: template.to_owned(), text, job });
+        let wrong_values = fields::check(&job);
+        let read = Arc::new(Read { template: template.to_owned(), text, job, wrong_values });
         *last = Some(Arc::clone(&read));
         Ok(read)
     }

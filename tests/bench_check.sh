@@ -50,8 +50,8 @@ sed 's/automountServiceAccountToken: false/schedulerName: {{q node.name}}\n     
     templates/image-volume.yaml.hbs >"$work/own.yaml.hbs"
 own='[templates.own]\nfile = "own.yaml.hbs"\n'
 groups '' >"$work/groups.toml"
-{ printf '[defaults]\ncarrier_image = "c:1"\n' && groups 'values={cpu="%dm"}\n'; } >"$work/values.toml"
-{ printf '[defaults]\ntemplate = "own"\n%b' "$own" && groups 'values={cpu="%dm"}\n'; } >"$work/own.toml"
+{ printf '[defaults]\ncarrier_image = "c:1"\n' && groups 'values={cpu="%du"}\n'; } >"$work/values.toml"
+{ printf '[defaults]\ntemplate = "own"\n%b' "$own" && groups 'values={cpu="%du"}\n'; } >"$work/own.toml"
 nodes >"$work/nodes.yaml"
 printf '[[groups]]\nname = "g"\nimages = [%s]\ntemplate = "image-volume"\n' "$(images)" >"$work/five.toml"
 { sed 's/"image-volume"/"own"/' "$work/five.toml" && printf '%b' "$own"; } >"$work/five-own.toml"

@@ -20,8 +20,8 @@ pub struct TemplateError {
 pub struct FieldProblem {
     /// As `spec.template.spec.containers.0.image`.
     pub path: String,
-    /// The value as it stands there, where that is to blame.
-    pub scalar: Option<String>,
+    /// How the template may have written the value there, where that is to blame.
+    pub spellings: Vec<String>,
     /// Names the path, so that it can stand alone.
     pub message: String,
 }

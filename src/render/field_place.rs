@@ -11,7 +11,8 @@ impl FieldProblem {
     pub fn place(&self, text: &str) -> Option<Place> {
         let is_index = |key: &&str| key.parse::<usize>().is_ok();
         let key = self.path.rsplit('.').find(|key| !is_index(key) && !key.is_empty());
-        let scalar = self.scalar.as_deref().and_then(|scalar| only_place(text, scalar, is_plain_scalar));
+        let mut spellings = self.spellings.iter();
+        let scalar = spellings.find_map(|spelling| only_place(text, spelling, is_plain_scalar));
         scalar.or_else(|| only_place(text, key?, is_key))
     }
 
@@ -40,7 +41,7 @@ fn is_key(before: &str, behind: &str) -> bool {
         && behind.trim_start_matches(['"', '\'', ' ']).starts_with(':')
 }
 
-/// A key, an item or a value, and not in quotes.
+/// A key, an item or a value, from its first sign to its last.
 fn is_plain_scalar(before: &str, behind: &str) -> bool {
     let last = before.trim_end_matches(' ').chars().next_back();
     let next = behind.trim_start_matches(' ').chars().next();
@@ -53,8 +54,8 @@ mod tests {
     use super::*;
 
     fn place(text: &str, path: &str, scalar: Option<&str>) -> Option<Place> {
-        let (scalar, message) = (scalar.map(str::to_owned), String::new());
-        FieldProblem { path: path.to_owned(), scalar, message }.place(text)
+        let (spellings, message) = (scalar.map(str::to_owned).into_iter().collect(), String::new());
+        FieldProblem { path: path.to_owned(), spellings, message }.place(text)
     }
 
     #[test]
@@ -73,8 +74,12 @@ mod tests {
     #[test]
     fn rounds_of_a_loop_are_alike() {
         let problem = |path: &str| {
-            FieldProblem { path: path.to_owned(), scalar: None, message: format!("`{path}` is wrong") }
-                .alike()
+            FieldProblem {
+                path: path.to_owned(),
+                spellings: Vec::new(),
+                message: format!("`{path}` is wrong"),
+            }
+            .alike()
         };
         assert_eq!(problem("spec.containers.1.args.2"), "`spec.containers.*.args.2` is wrong");
         assert_eq!(problem("spec"), "`.spec` is wrong");

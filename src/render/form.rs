@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::probe::{each_string, each_text, try_text};
 use super::work::Trial;
-use super::{Manifest, Renderer, context, evidence, lint, overlay, parse, registered_name, yaml_1_1};
+use super::{Manifest, Renderer, context, evidence, fields, lint, overlay, parse, registered_name, yaml_1_1};
 use crate::plan::{PlannedJob, RunIdentity, TemplateChoice};
 
 /// Private-use characters, which nobody writes, around a text's number.
@@ -28,6 +28,8 @@ struct Form {
     job: Value,
     /// Marks stand in keys too, so whether the API knows all fields depends on the texts.
     marks_keys: bool,
+    /// Marks stand where only some texts are right.
+    marks_values: bool,
     /// It sets nothing that the controller owns, and shows each image by the same mark: fine for all.
     is_fine: bool,
 }
@@ -62,10 +64,10 @@ impl Forms {
         });
         match form {
             None => false,
-            Some(form) if form.is_fine => true,
+            Some(Form { is_fine: true, marks_values: false, .. }) => true,
             Some(form) => form.filled(&texts).is_some_and(|written| {
-                let Manifest { warnings, image_containers, .. } = Manifest::new(job, written, carrier_image);
-                warnings.is_empty() && image_containers.iter().all(|shown| !shown.is_empty())
+                let are_values_fine = !form.marks_values || fields::check(&written).is_empty();
+                are_values_fine && (form.is_fine || is_fine(job, written, carrier_image))
             }),
         }
     }
@@ -91,8 +93,9 @@ impl Form {
             return None;
         }
         let marks_keys = marks_keys(&written);
+        let marks_values = !fields::check(&written).is_empty();
         let is_fine = !marks_keys && is_fine_for_all(&written, &marks, job);
-        Some(Form { job: written, marks_keys, is_fine })
+        Some(Form { job: written, marks_keys, marks_values, is_fine })
     }
 
     /// The Job with the texts in place of the marks; `None` where it must be rendered to see what is wrong.
@@ -106,6 +109,12 @@ impl Form {
         });
         (fits && (!self.marks_keys || lint::lint(&job).is_empty())).then_some(job)
     }
+}
+
+/// Whether a Job as its template writes it gives cause for no warning.
+fn is_fine(job: &PlannedJob, written: Value, carrier_image: String) -> bool {
+    let Manifest { warnings, image_containers, .. } = Manifest::new(job, written, carrier_image);
+    warnings.is_empty() && image_containers.iter().all(|shown| !shown.is_empty())
 }
 
 /// Whether a Job with marks in it gives cause for no warning, whatever the marks stand for and whoever the

@@ -103,7 +103,7 @@ fn type_problem(path: String, message: &str) -> FieldProblem {
         }
         _ => format!("`{path}`: {message}"),
     };
-    FieldProblem { path, scalar: None, message }
+    FieldProblem { path, spellings: Vec::new(), message }
 }
 
 fn unknown_problems(unknown: Vec<Vec<Step>>, kept: &Kept) -> Vec<FieldProblem> {
@@ -120,7 +120,7 @@ fn unknown_problems(unknown: Vec<Vec<Step>>, kept: &Kept) -> Vec<FieldProblem> {
         }
         let path = kept.path(&steps);
         let message = format!("`{path}` is no field of a Job");
-        problems.push(FieldProblem { path, scalar: None, message });
+        problems.push(FieldProblem { path, spellings: Vec::new(), message });
     }
     if more > 0 {
         problems.push(and_more(format!("and {more} more that are no fields of a Job")));
@@ -129,7 +129,7 @@ fn unknown_problems(unknown: Vec<Vec<Step>>, kept: &Kept) -> Vec<FieldProblem> {
 }
 
 fn and_more(message: String) -> FieldProblem {
-    FieldProblem { path: String::new(), scalar: None, message }
+    FieldProblem { path: String::new(), spellings: Vec::new(), message }
 }
 
 /// The same for each item of a list.

@@ -30,6 +30,9 @@ const DIGITS: usize = 7;
 /// Not text at all where it stands unquoted.
 const NULL: &str = "null";
 
+/// The invented node's name, and what its labels say.
+const INVENTED: &str = "probe";
+
 /// What trying a group's templates showed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Probe {
@@ -54,9 +57,9 @@ impl<'r> Prober<'r> {
     pub fn new(renderer: &'r Renderer) -> Prober<'r> {
         let labels = renderer.compiled.values().flat_map(|compiled| &compiled.node_labels);
         let node = Node {
-            name: "probe".into(),
+            name: INVENTED.into(),
             uid: "00000000-0000-0000-0000-000000000000".into(),
-            labels: labels.map(|label| (label.clone(), "probe".into())).collect(),
+            labels: labels.map(|label| (label.clone(), INVENTED.into())).collect(),
             ready: true,
             os: "linux".into(),
             arch: "amd64".into(),
@@ -179,6 +182,16 @@ impl Renderer {
             Err(error) => return probe.errors.push(error),
         };
         probe.ambiguous.extend(yaml_1_1::ambiguous(&written.text));
+        let (unknown, problems): (Vec<_>, Vec<_>) =
+            written.wrong_values.iter().cloned().partition(FieldProblem::is_of_the_invented_node);
+        if !problems.is_empty() {
+            probe.errors.push(RenderError::Fields { template: registered_name(&job.template), problems });
+        }
+        probe.warnings.extend(
+            unknown
+                .iter()
+                .map(|problem| format!("could not be tried with an invented node: {}", problem.message)),
+        );
         let manifest = Manifest::new(job, written.job.clone(), carrier_image);
         probe.warnings.extend(manifest.warnings);
         // Nobody can change what the tool of 2017 pulls in.
@@ -277,6 +290,13 @@ impl Renderer {
         let exact = printed().find(|(_, path, _)| *path == variable);
         let found = exact.or_else(|| printed().find(|(_, path, _)| last(path) == last(variable)));
         found.map_or((template.to_owned(), None), |(name, _, place)| (name.to_owned(), Some(*place)))
+    }
+}
+
+impl FieldProblem {
+    /// Whether the value may be one of the invented node's, of which a real node has others.
+    fn is_of_the_invented_node(&self) -> bool {
+        self.spellings.iter().any(|spelling| spelling.contains(INVENTED))
     }
 }
 

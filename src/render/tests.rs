@@ -123,7 +123,7 @@ fn all_values() -> BTreeMap<String, Value> {
     let values = json!({
         "cpu": "2m", "memory": "1Mi", "cpu_limit": 1, "memory_limit": "32Mi",
         "ephemeral_storage": "2Mi", "priority_class": "low", "runtime_class": "kata",
-        "run_as_user": 1000, "pod_labels": {"a": "no", "b": "x\"\n- y: #"}, "pod_annotations": {},
+        "run_as_user": 1000, "pod_labels": {"a": "no"}, "pod_annotations": {"b": "x\"\n- y: #"},
     });
     serde_json::from_value(values).unwrap()
 }
@@ -601,13 +601,13 @@ fn a_partial_without_a_final_line_break_keeps_its_lines_apart() {
     let text = SMALL.replace("spec:\n  template:", "{{> part}}\nspec:\n  {{> part2}}\n  template:");
     let renderer = renderer(&[
         ("mine", &text),
-        ("part", "metadata:\n  labels: {a: \"{{values.x}}\"}"),
+        ("part", "metadata:\n  annotations: {a: \"{{values.x}}\"}"),
         ("part2", "{{#if values.x}}\nttlSecondsAfterFinished: 3600\n{{/if}}"),
     ]);
     let mut group = mine(&["nginx"]);
     group.values.insert("x".into(), json!("b\nc"));
     let manifest = renderer.render(&user_job(group)).unwrap();
-    assert_eq!(manifest.body["metadata"]["labels"]["a"], "b\nc");
+    assert_eq!(manifest.body["metadata"]["annotations"]["a"], "b\nc");
 }
 
 #[test]
@@ -890,7 +890,10 @@ spec:
             ("table".into(), json!({key.clone(): text})),
             ("list".into(), json!([{"key": text, "value": key}])),
         ].into();
-        let manifest = renderer(&[("mine", template)]).render(&user_job(group)).unwrap();
+        // Most of them are no names, and nobody asks whether they are.
+        let (job, renderer) = (user_job(group), renderer(&[("mine", template)]));
+        let written = renderer.written(&job, "carrier", &Work::new()).unwrap();
+        let manifest = Manifest::new(&job, written.job.clone(), "carrier".into());
         let annotations = &manifest.body["metadata"]["annotations"];
         let pod = &manifest.body["spec"]["template"]["spec"];
         prop_assert_eq!(&annotations["a"], &text);

@@ -106,7 +106,7 @@ fn note<T>(scalar: &str, at: &Spanned<T>, text: &str, path: &str, what: &str, fo
     if offset.and_then(|offset| text.get(offset..)).is_some_and(|rest| rest.starts_with(scalar)) {
         found.push(FieldProblem {
             path: path.to_owned(),
-            scalar: Some(scalar.to_owned()),
+            spellings: vec![scalar.to_owned()],
             message: format!(
                 "{what}`{path}` is the text `{scalar}` here, and {meaning} to readers of YAML 1.1 such as kubectl"
             ),

@@ -21,7 +21,7 @@
 //! * `output`: streams that are full, closed, blocked or a terminal.
 //! * `scripts`: what the Makefile calls. `shipped`: what the repository ships agrees with the code and
 //!   with itself.
-//! * `values`: what `check` says of values is what the API server says.
+//! * `values`, `fields`: what `check` says of values and of a template's fields is what the API server says.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -42,6 +42,7 @@ mod deploy;
 mod election;
 mod eligibility;
 mod faults;
+mod fields;
 mod gate;
 mod held_up;
 mod hostile_templates;

@@ -13,6 +13,8 @@ use crate::config::file::{Findings, Path, Target, closest};
 use crate::config::name::is_subdomain;
 use crate::config::template::{TemplateName, Templates};
 
+pub use metadata::is_of_the_job_controller;
+
 pub(super) mod metadata;
 
 /// `values` as they are written in one place of the config.

@@ -32,6 +32,10 @@ const ANNOTATIONS_BYTES_MAX: usize = 256 << 10;
 const NODE_BYTES_MAX: usize = 253;
 const CONTENT_BYTES: usize = 64;
 
+pub fn is_of_the_job_controller(label: &str) -> bool {
+    OF_THE_JOB_CONTROLLER.contains(&label)
+}
+
 pub fn labels(labels: &Map<String, Value>, path: &Path, findings: &mut Findings) {
     for (key, value) in labels {
         let path = path.key(key);
@@ -39,7 +43,7 @@ pub fn labels(labels: &Map<String, Value>, path: &Path, findings: &mut Findings)
             wrong_key(key, &path, "label", findings);
             continue;
         }
-        if OF_THE_JOB_CONTROLLER.contains(&key.as_str()) {
+        if is_of_the_job_controller(key) {
             let message =
                 format!("the label `{key}` is set by Kubernetes itself, which refuses any other value");
             findings.error_at("bad-value", &path, Target::Key, message, "choose another key");

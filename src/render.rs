@@ -178,13 +178,20 @@ impl Renderer {
 
     /// The Job that `job` plans.
     pub fn render(&self, job: &PlannedJob) -> Result<Manifest, RenderError> {
+        let (manifest, wrong_values) = self.render_unjudged(job)?;
+        match wrong_values.is_empty() {
+            true => Ok(manifest),
+            false => {
+                Err(RenderError::Fields { template: registered_name(&job.template), problems: wrong_values })
+            }
+        }
+    }
+
+    /// The same with what is wrong with its values beside it, for whoever asks an API server about them.
+    pub fn render_unjudged(&self, job: &PlannedJob) -> Result<(Manifest, Vec<FieldProblem>), RenderError> {
         let carrier_image = context::carrier_image(job)?;
         let written = self.written(job, &carrier_image, &Work::new())?;
-        if !written.wrong_values.is_empty() {
-            let problems = written.wrong_values.clone();
-            return Err(RenderError::Fields { template: registered_name(&job.template), problems });
-        }
-        Ok(Manifest::new(job, written.job.clone(), carrier_image))
+        Ok((Manifest::new(job, written.job.clone(), carrier_image), written.wrong_values.clone()))
     }
 
     /// The Job as its template writes it.

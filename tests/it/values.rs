@@ -142,7 +142,7 @@ fn unchecked(namespace: &str, change: &dyn Fn(&mut Group)) -> Result<Value, Rend
     let plan = plan(&config, vec![node], identity);
     let job: Vec<&PlannedJob> = plan.jobs().collect();
     let renderer = Renderer::new(&config.templates).unwrap();
-    renderer.render(job[0]).map(|manifest| manifest.body)
+    renderer.render_unjudged(job[0]).map(|(manifest, _)| manifest.body)
 }
 
 /// What a dry run says of the Job, and of its pod.

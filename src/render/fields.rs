@@ -10,6 +10,7 @@
 //! What the controller writes itself is left out: it replaces what a template says there.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde_json::Value;
 
@@ -100,22 +101,21 @@ const RULES: [(&str, Rule); 34] = [
 pub(super) fn check(job: &Value) -> Vec<FieldProblem> {
     let mut found = Found::default();
     for (at, rule) in &RULES {
-        let steps: Vec<&str> = at.split('.').collect();
-        each_at(job, &steps, "", &mut |path, value| rule.check(path, value, &mut found));
+        each_at(job, at, &Path::Root, &mut |path, value| rule.check(path, value, &mut found));
     }
-    check_mounts(&job["spec"]["template"]["spec"], &mut found);
+    check_mounts(job, &mut found);
     found.problems
 }
 
 impl Rule {
-    fn check(&self, path: &str, value: &Value, found: &mut Found) {
+    fn check(&self, path: &Path<'_>, value: &Value, found: &mut Found) {
         match self {
             Each(wrong) => found.note(path, Some(value), wrong(value)),
             Entries(wrong) => {
                 for (key, value) in value.as_object().into_iter().flatten() {
                     let is_key_fine = wrong(key, &Value::Null).is_none();
                     match is_key_fine {
-                        true => found.note(&joined(path, key), Some(value), wrong(key, value)),
+                        true => found.note(&Path::Key(path, key), Some(value), wrong(key, value)),
                         false => found.note(path, Some(&Value::from(key.as_str())), wrong(key, &Value::Null)),
                     }
                 }
@@ -133,8 +133,7 @@ impl Rule {
                     let Some(text) = item[*field].as_str().filter(|text| !text.is_empty()) else { continue };
                     if !met.insert(text) {
                         let wrong = format!("another {what} has {text:?} already; each needs its own");
-                        let path = joined(&joined(path, &index.to_string()), field);
-                        found.note(&path, None, Some(wrong));
+                        found.note(&Path::Key(&Path::Item(path, index), field), None, Some(wrong));
                     }
                 }
             }
@@ -142,22 +141,25 @@ impl Rule {
     }
 }
 
-/// Calls `visit` with what stands at `steps` below `value`, unless that is null, and with its path.
-fn each_at(value: &Value, steps: &[&str], path: &str, visit: &mut dyn FnMut(&str, &Value)) {
+/// Calls `visit` with what stands at `at` below `value`, unless that is null, and with its path.
+fn each_at(value: &Value, at: &str, path: &Path<'_>, visit: &mut dyn FnMut(&Path<'_>, &Value)) {
     if value.is_null() {
         return;
     }
-    let Some((step, rest)) = steps.split_first() else { return visit(path, value) };
-    match (*step, value) {
+    if at.is_empty() {
+        return visit(path, value);
+    }
+    let (step, rest) = at.split_once('.').unwrap_or((at, ""));
+    match (step, value) {
         ("*", Value::Array(items)) => {
             for (index, item) in items.iter().enumerate() {
-                each_at(item, rest, &joined(path, &index.to_string()), visit);
+                each_at(item, rest, &Path::Item(path, index), visit);
             }
         }
         (names, Value::Object(fields)) => {
             for name in names.split('|') {
                 if let Some(value) = fields.get(name) {
-                    each_at(value, rest, &joined(path, name), visit);
+                    each_at(value, rest, &Path::Key(path, name), visit);
                 }
             }
         }
@@ -165,10 +167,21 @@ fn each_at(value: &Value, steps: &[&str], path: &str, visit: &mut dyn FnMut(&str
     }
 }
 
-fn joined(path: &str, step: &str) -> String {
-    match path {
-        "" => step.to_owned(),
-        path => format!("{path}.{step}"),
+/// What leads to a value. Written out only where something is wrong with it, since 5,000 Jobs are judged.
+enum Path<'a> {
+    Root,
+    Key(&'a Path<'a>, &'a str),
+    Item(&'a Path<'a>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Path::Root => Ok(()),
+            Path::Key(Path::Root, key) => f.write_str(key),
+            Path::Key(parent, key) => write!(f, "{parent}.{key}"),
+            Path::Item(parent, index) => write!(f, "{parent}.{index}"),
+        }
     }
 }
 
@@ -181,11 +194,11 @@ struct Found {
 
 impl Found {
     /// `value` is what is to blame, where that is one scalar.
-    fn note(&mut self, path: &str, value: Option<&Value>, wrong: Wrong) {
+    fn note(&mut self, path: &Path<'_>, value: Option<&Value>, wrong: Wrong) {
         let Some(wrong) = wrong else { return };
         let spellings = value.map(spellings).unwrap_or_default();
-        let problem =
-            FieldProblem { path: path.to_owned(), spellings, message: format!("`{path}`: {wrong}") };
+        let message = format!("`{path}`: {wrong}");
+        let problem = FieldProblem { path: path.to_string(), spellings, message };
         let is_new = self.problems.len() < PROBLEMS_MAX && self.met.insert(problem.alike());
         if is_new {
             self.problems.push(problem);
@@ -333,20 +346,15 @@ fn one_source(volume: &Value) -> Wrong {
 }
 
 /// ValidateVolumeMounts: each has a volume.
-fn check_mounts(pod: &Value, found: &mut Found) {
-    let volumes: BTreeSet<&str> =
-        items(pod, "volumes").iter().filter_map(|volume| volume["name"].as_str()).collect();
-    for list in ["initContainers", "containers"] {
-        for (container, fields) in items(pod, list).iter().enumerate() {
-            for (mount, fields) in items(fields, "volumeMounts").iter().enumerate() {
-                let name = fields["name"].as_str().filter(|name| !name.is_empty() && !volumes.contains(name));
-                let wrong =
-                    name.map(|name| format!("there is no volume {name:?}; add one, or mount another"));
-                let path = format!("spec.template.spec.{list}.{container}.volumeMounts.{mount}.name");
-                found.note(&path, Some(&fields["name"]), wrong);
-            }
-        }
-    }
+fn check_mounts(job: &Value, found: &mut Found) {
+    let volumes = items(&job["spec"]["template"]["spec"], "volumes");
+    let volumes: BTreeSet<&str> = volumes.iter().filter_map(|volume| volume["name"].as_str()).collect();
+    let at = "spec.template.spec.containers|initContainers.*.volumeMounts.*.name";
+    each_at(job, at, &Path::Root, &mut |path, value| {
+        let name = value.as_str().filter(|name| !name.is_empty() && !volumes.contains(name));
+        let wrong = name.map(|name| format!("there is no volume {name:?}; add one, or mount another"));
+        found.note(path, Some(value), wrong);
+    });
 }
 
 fn items<'a>(value: &'a Value, field: &str) -> &'a [Value] {

@@ -93,7 +93,9 @@ impl Form {
             return None;
         }
         let marks_keys = marks_keys(&written);
-        let marks_values = !fields::check(&written).is_empty();
+        // Those of the built-in ones are judged where the config writes them.
+        let is_users = matches!(job.template, TemplateChoice::User(_));
+        let marks_values = is_users && !fields::check(&written).is_empty();
         let is_fine = !marks_keys && is_fine_for_all(&written, &marks, job);
         Some(Form { job: written, marks_keys, marks_values, is_fine })
     }

@@ -231,5 +231,5 @@ fn the_bed_is_built_of_the_programs_that_are_asked_for() {
     assert_eq!(real, sorted);
     assert_eq!(said.matches("built ").count(), 6, "the others were there: {said}");
     let refused = scripts.run("tests/cluster/build.sh", &["kwok"], &environment).expect_code(1);
-    assert!(refused.stderr.contains("use: kube etcd kubectl bed registry"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("use: kube etcd kubectl bed node "), "{}", refused.stderr);
 }

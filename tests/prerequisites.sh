@@ -38,6 +38,10 @@ for what in "${@:-rust go}"; do
         nodes)
             [[ "$(uname -s)" == Linux ]] || missing+=("Linux: real nodes are made of its namespaces and cgroups")
             ((EUID == 0)) || missing+=("root: real nodes have namespaces, mounts and cgroups of their own")
+            # Root of a container may have neither right.
+            [[ -w /sys/fs/cgroup ]] || missing+=("/sys/fs/cgroup: it cannot be written, so nodes could have no cgroups")
+            unshare --mount --net --pid --uts --fork mount -t tmpfs none /mnt 2>/dev/null ||
+                missing+=("the right to make namespaces and to mount in them")
             need runc "apt-get install runc"
             need iptables "apt-get install iptables"
             [[ -x /usr/lib/cni/bridge ]] || missing+=("/usr/lib/cni/bridge: apt-get install containernetworking-plugins")

@@ -136,9 +136,13 @@ mod tests {
         let (is_basic, is_long) = (form.is_multiple_of(2), form >= 2);
         let mut text = quotes.to_owned();
         let mut places = Vec::new();
+        // Of those that this form can write.
+        let is_written =
+            |c: &&char| is_basic || (**c != '\'' && (matches!(c, '\n' | '\t') || !c.is_control()));
+        let first = choices.iter().map(|(c, _)| c).find(is_written);
         if is_long && choices.len().is_multiple_of(2) {
             text.push_str(if choices.len().is_multiple_of(4) { "\n" } else { "\r\n" });
-        } else if is_long && choices.first().is_some_and(|(c, _)| matches!(c, '\n' | '\r')) {
+        } else if is_long && first.is_some_and(|c| matches!(c, '\n' | '\r')) {
             text.push('\n');
         }
         for (c, how) in choices {

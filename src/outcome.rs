@@ -5,7 +5,7 @@
 //! keeps what will be gone later: at its deadline a Job's pod is deleted with all it knew.
 
 pub use event::{PodEvent, Pull, PullFacts, Rejection, is_of_quota};
-pub use evidence::{CarrierWitness, Decision, Evidence, ImageWitness};
+pub use evidence::{CarrierWitness, Decision, Evidence, ImageWitness, SUSPENDED_HELP};
 pub use facts::{ContainerFacts, JobFacts, PodFacts};
 pub use note::{annotation_text, read_annotation};
 pub use reason::Reason;

@@ -67,6 +67,8 @@ pub struct Manifest {
     pub carrier_image: String,
     /// Names of containers that run the carrier image.
     pub carrier_containers: Vec<String>,
+    /// Names of all containers but init containers.
+    pub own_containers: Vec<String>,
     /// What the template says that does not hold, one sentence each; the same for each node.
     pub warnings: Vec<String>,
 }
@@ -240,6 +242,7 @@ impl Manifest {
         Manifest {
             image_containers: evidence::image_containers(&body, &references),
             carrier_containers: evidence::carrier_containers(&body, &carrier_image),
+            own_containers: evidence::own_containers(&body),
             carrier_image,
             job: job.clone(),
             body,

@@ -7,7 +7,7 @@ use super::error::Access;
 use super::watch::SeenJob;
 use super::wire::WatchedJob;
 use super::{Cluster, ClusterError};
-use crate::outcome::Ending;
+use crate::outcome::{Ending, Verdict, read_annotation};
 use crate::plan::CompletedJob;
 use crate::render::label;
 
@@ -15,7 +15,8 @@ use crate::render::label;
 const PAGE_SIZE: u32 = 50;
 
 impl Cluster {
-    /// The Jobs of `instance` in `namespace` that are Complete, and that nobody has judged otherwise. A
+    /// The Jobs of `instance` in `namespace` that have put every image there: Complete ones that nobody has
+    /// judged otherwise, and those that were ended for another reason once all was there. A
     /// list that outlives the API server's history gives what came until then.
     pub async fn list_completed(
         &self,
@@ -48,6 +49,10 @@ impl Cluster {
 
 fn completed_job(job: SeenJob) -> Option<CompletedJob> {
     let SeenJob { key: (namespace, name), group, run_id, node, content, note, facts, .. } = job;
-    let is_done = facts.ending() == Some(Ending::Complete) && note.is_none();
+    let is_done = match note.as_deref() {
+        None => facts.ending() == Some(Ending::Complete),
+        Some(note) => read_annotation(note, std::iter::empty())
+            .is_some_and(|outcome| outcome.verdict == Verdict::Succeeded),
+    };
     is_done.then_some(CompletedJob { namespace, name, group, node, run_id, content })
 }

@@ -345,6 +345,7 @@ impl<'a> Runner<'a> {
             match due {
                 Due::End(ending) => self.conclude(index, ending),
                 Due::Look => self.look_if_lost(index, now),
+                Due::Decide => self.decide(index),
             }
         }
         for key in self.earlier.due(now) {

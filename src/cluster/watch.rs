@@ -328,6 +328,12 @@ impl SeenJob {
         )
     }
 
+    /// Whether it was ended while a queue held it: it does nothing any more, and never ends. Once it is
+    /// admitted its deadline of a second runs.
+    pub fn is_spent(&self) -> bool {
+        self.suspended && self.is_live() && self.is_being_ended()
+    }
+
     /// What tells of two live Jobs which was there first; the same for whoever looks.
     pub fn age(&self) -> (Option<Timestamp>, &str) {
         (self.created_at, &self.uid)

@@ -30,7 +30,8 @@ struct ConfigFile {
     concurrency: Option<u64>,
     /// A run ends by then: nothing more is created, live Jobs are ended, what was not begun is
     /// `not-started`. Default: for each group the nodes divided by its limit, rounded up, times its
-    /// deadline, plus a minute; `plan` shows it. Time lost to live Jobs of other runs is added.
+    /// deadline, plus a minute; `plan` shows it. Time lost to live Jobs of other runs and
+    /// to queues is added.
     run_deadline: Option<Duration>,
     /// Any key of a group but `name`, `images` and `schedule`: what groups get that have none of their own.
     defaults: Option<Defaults>,

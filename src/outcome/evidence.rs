@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::attempts::{Attempts, is_pull_failure};
-use super::{Failure, PodEvent, PodFacts, Pull, PullFacts, Reason, Rejection};
+use super::{ContainerFacts, Failure, PodEvent, PodFacts, Pull, PullFacts, Reason, Rejection};
 
 mod verdict;
+
+pub use verdict::SUSPENDED_HELP;
 
 /// Which containers of the pod tell an image's fate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct CarrierWitness {
 pub struct Evidence {
     images: Vec<Image>,
     carrier: Carrier,
+    /// The pod's containers as we have asked for them, without init containers.
+    own_containers: Vec<String>,
     /// Pods seen, by uid, that are not known to be gone.
     pods: HashMap<String, Pod>,
     pod_seen: bool,
@@ -85,6 +89,8 @@ struct Pod {
     /// It can still do something.
     works: bool,
     is_set_up: bool,
+    /// Of a pod whose other containers are over: those that somebody has put into it, and that go on.
+    strangers: Vec<String>,
     /// Its containers' last states, hashed, to tell a new one from one that a watch delivers again.
     states: Vec<u64>,
 }
@@ -106,6 +112,11 @@ impl Evidence {
         Evidence { images, carrier, ..Evidence::default() }
     }
 
+    /// Of a Job whose pod is to have just these containers, and init containers.
+    pub fn with_own_containers(self, own_containers: Vec<String>) -> Evidence {
+        Evidence { own_containers, ..self }
+    }
+
     /// For a Job of which nothing will be seen.
     pub fn unseen(images: usize) -> Evidence {
         Evidence::new(vec![ImageWitness::default(); images], CarrierWitness::default())
@@ -114,8 +125,9 @@ impl Evidence {
     /// Takes in a pod's state. Delivering the same state again changes nothing.
     pub fn observe_pod(&mut self, pod: &PodFacts) {
         let works = pod.on_node && !pod.terminating;
+        let strangers = self.strangers_in(pod);
         let known = self.pods.entry(pod.uid.clone()).or_default();
-        (known.works, known.is_set_up) = (works, pod.is_set_up);
+        (known.works, known.is_set_up, known.strangers) = (works, pod.is_set_up, strangers);
         let states: Vec<u64> = pod.containers.iter().map(hash).collect();
         let before = std::mem::replace(&mut known.states, states.clone());
         if works {
@@ -224,6 +236,27 @@ impl Evidence {
     /// Whether every image is there, so that the node has succeeded whatever its Job does later.
     pub fn all_proven(&self) -> bool {
         self.images.iter().all(|image| image.proven)
+    }
+
+    /// Containers that are all that is left of a pod whose images are there, and that nobody of ours has
+    /// asked for: a proxy or an agent that a webhook adds, and that does not know that its pod is to end.
+    pub fn strangers(&self) -> &[String] {
+        let pod = self.pods.values().find(|pod| pod.works && !pod.strangers.is_empty());
+        match pod {
+            Some(pod) if self.all_proven() => &pod.strangers,
+            _ => &[],
+        }
+    }
+
+    /// Sidecars that are init containers are not meant: the kubelet ends them after the others.
+    fn strangers_in(&self, pod: &PodFacts) -> Vec<String> {
+        let is_own = |container: &&ContainerFacts| self.own_containers.contains(&container.name);
+        let (own, others): (Vec<_>, Vec<_>) =
+            pod.containers.iter().filter(|container| !container.is_init).partition(is_own);
+        match !own.is_empty() && own.iter().all(|container| container.is_over) {
+            true => others.iter().filter(|c| !c.is_over).map(|c| c.name.clone()).collect(),
+            false => Vec::new(),
+        }
     }
 
     /// Whether to go on waiting.

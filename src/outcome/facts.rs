@@ -46,7 +46,7 @@ pub struct PodFacts {
 }
 
 /// How one container of a pod stands.
-#[derive(Clone, Debug, PartialEq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub struct ContainerFacts {
     pub name: String,
     pub image_id: String,
@@ -54,6 +54,9 @@ pub struct ContainerFacts {
     pub ran: bool,
     /// What it waits for.
     pub waiting: Option<(String, String)>,
+    pub is_init: bool,
+    /// It has ended. As no pod of ours restarts anything, for good.
+    pub is_over: bool,
 }
 
 impl JobFacts {
@@ -92,9 +95,11 @@ impl PodFacts {
         let unschedulable = condition("PodScheduled", "False").and_then(|c| c.message.clone());
         let disrupted = |c: &PodCondition| words(c.reason.as_ref(), c.message.as_ref());
         let disrupted = condition("DisruptionTarget", "True").and_then(disrupted);
-        let init = status.init_container_statuses.iter().flatten();
-        let containers: Vec<ContainerFacts> =
-            init.chain(status.container_statuses.iter().flatten()).map(ContainerFacts::new).collect();
+        let of = |statuses: &Option<Vec<ContainerStatus>>, is_init: bool| -> Vec<ContainerFacts> {
+            statuses.iter().flatten().map(|status| ContainerFacts::new(status, is_init)).collect()
+        };
+        let mut containers = of(&status.init_container_statuses, true);
+        containers.extend(of(&status.container_statuses, false));
         let is_set_up = condition("PodReadyToStartContainers", "True").is_some()
             || containers.iter().any(ContainerFacts::is_past_setup);
         PodFacts { uid, on_node, terminating, unschedulable, failed, disrupted, is_set_up, containers }
@@ -102,7 +107,7 @@ impl PodFacts {
 }
 
 impl ContainerFacts {
-    fn new(status: &ContainerStatus) -> ContainerFacts {
+    fn new(status: &ContainerStatus, is_init: bool) -> ContainerFacts {
         let states = [&status.state, &status.last_state];
         let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref()).map(|waiting| {
             let message = waiting.message.as_deref().map(|message| clip(message).into_owned());
@@ -113,6 +118,8 @@ impl ContainerFacts {
             image_id: status.image_id.clone(),
             ran: states.into_iter().flatten().any(has_run),
             waiting,
+            is_init,
+            is_over: status.state.as_ref().is_some_and(|state| state.terminated.is_some()),
         }
     }
 }

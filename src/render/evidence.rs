@@ -31,6 +31,12 @@ pub(super) fn carrier_containers(body: &Value, carrier_image: &str) -> Vec<Strin
         .collect()
 }
 
+/// All containers but init containers.
+pub(super) fn own_containers(body: &Value) -> Vec<String> {
+    let names = items(&body["spec"]["template"]["spec"]["containers"]);
+    names.filter_map(|container| container["name"].as_str()).map(str::to_owned).collect()
+}
+
 fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     ["initContainers", "containers"].into_iter().flat_map(|field| items(&pod[field]))
 }

@@ -131,7 +131,7 @@ impl Runner<'_> {
     /// Which names this run uses by now, in whichever order they are listed.
     fn take_names_on(&mut self, jobs: &[Seen]) {
         let given_way = jobs.iter().filter_map(|seen| match seen {
-            Seen::Job(job) if job.has_given_way() => Some(&job.key),
+            Seen::Job(job) if job.has_given_way() || job.is_spent() => Some(&job.key),
             _ => None,
         });
         let mut given_way: HashSet<&JobKey> = given_way.collect();
@@ -173,9 +173,7 @@ impl Runner<'_> {
     /// A Job of another run of this instance: adopted where it does what ours would, else its node is
     /// left to it until it ends.
     pub fn on_job_of_other_run(&mut self, job: SeenJob) {
-        // One that a queue holds and that ends as soon as it is admitted does nothing any more.
-        let is_spent = job.suspended && job.is_being_ended();
-        if !job.is_live() || is_spent {
+        if !job.is_live() || job.is_spent() {
             self.early_pods.remove(&job.key);
             return self.release_holder(&job.key);
         }

@@ -16,6 +16,9 @@ const LOST_AFTER: Duration = Duration::from_secs(30);
 /// How often a Job whose pod gets nowhere is looked after.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
+/// What others have put into a pod may end by itself when the pod's own containers have, within this.
+const STRANGERS_GRACE: Duration = Duration::from_secs(5);
+
 /// How long the Job controller may take to take a Job up. At upstream's limit of 3.4 Jobs a second
 /// (measured) that is the 2,000th of a run without a limit of its own.
 const START_PATIENCE: Duration = Duration::from_secs(600);
@@ -61,6 +64,8 @@ pub struct Flight {
     pub adopted: Option<Adopted>,
     pub search: Search,
     pub look: Look,
+    /// Since when nothing is left of the Job's pod but what others have put into it.
+    strangers_since: Option<Instant>,
 }
 
 /// Whether the API server was asked for the Job.
@@ -87,6 +92,8 @@ pub enum Look {
 pub enum Due {
     End(Ending),
     Look,
+    /// Something that was given time has not made use of it.
+    Decide,
 }
 
 impl Flight {
@@ -112,6 +119,7 @@ impl Flight {
             adopted: None,
             search: Search::NotYet,
             look: Look::From(until),
+            strangers_since: None,
         }
     }
 
@@ -142,6 +150,20 @@ impl Flight {
             false => (own_time(self.deadline_seconds) + START_PATIENCE, LOST_AFTER),
         };
         (self.until, self.look) = (now + until, Look::From(now + look));
+    }
+
+    /// Whether the Job is kept from its end by nothing but containers that others have put into its pod, and
+    /// those have had their time.
+    pub fn is_outstayed(&mut self, now: Instant) -> bool {
+        match self.evidence.strangers() {
+            [] => self.strangers_since = None,
+            _ => drop(self.strangers_since.get_or_insert(now)),
+        }
+        self.strangers_until().is_some_and(|until| until <= now)
+    }
+
+    fn strangers_until(&self) -> Option<Instant> {
+        self.strangers_since.filter(|_| !self.ended).map(|since| since + STRANGERS_GRACE)
     }
 
     /// The Job controller has taken the Job up, at the latest now.
@@ -227,10 +249,14 @@ impl Flight {
             Some((_, last_words)) => (*last_words).min(self.until),
             None => self.until,
         };
-        match self.look {
-            Look::From(look) if self.over.is_none() => end.min(look),
-            _ => end,
+        if self.over.is_some() {
+            return end;
         }
+        let look = match self.look {
+            Look::From(look) => Some(look),
+            Look::Last | Look::Done => None,
+        };
+        [look, self.strangers_until()].into_iter().flatten().fold(end, Instant::min)
     }
 
     pub fn due(&self, now: Instant) -> Option<Due> {
@@ -243,6 +269,7 @@ impl Flight {
                 (false, Some(failure)) => Ending::NotCreated(failure.clone()),
                 _ => Ending::GaveUp,
             })),
+            None if self.strangers_until().is_some_and(|until| until <= now) => Some(Due::Decide),
             None => Some(Due::Look),
         }
     }

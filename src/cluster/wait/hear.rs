@@ -152,9 +152,13 @@ impl Runner<'_> {
         if job.facts.started {
             flight.mark_started(now);
         }
-        if !flight.ended && job.has_given_way() {
+        if !flight.ended && (job.has_given_way() || job.is_spent()) {
             // By another process of this run.
             return self.start_over(index, job);
+        }
+        if job.is_spent() {
+            // Ended by us while a queue holds it: nothing comes after that.
+            flight.mark_over(Ending::RunOver, now);
         }
         if let Some(ending) = job.facts.ending() {
             // Judged by an earlier process of this run, while the pod could still be asked.
@@ -180,7 +184,8 @@ impl Runner<'_> {
             }
             return;
         }
-        let ends_early = flight.evidence.decide() == Decision::EndEarly;
+        let outstayed = flight.is_outstayed(Instant::now());
+        let ends_early = outstayed || flight.evidence.decide() == Decision::EndEarly;
         if flight.disowned {
             // Nobody will say how it ends, nor may it be ended.
             if ends_early || flight.evidence.all_proven() {
@@ -192,11 +197,23 @@ impl Runner<'_> {
             flight.ended = true;
             let outcome = flight.evidence.outcome(&Ending::EndedEarly);
             let carrier = flight.evidence.broken_carrier().map(|failure| failure.message);
+            let strangers = flight.evidence.strangers().join(", ");
             if let (Verdict::Succeeded, Some(cause)) = (&outcome.verdict, carrier) {
                 self.warn_of_carrier(&cause);
             }
+            if outstayed {
+                self.warn_of_strangers(&strangers);
+            }
             self.leave_evidence(index, &outcome, true);
         }
+    }
+
+    fn warn_of_strangers(&mut self, containers: &str) {
+        self.warn_once(format!(
+            "a webhook adds containers to our pods that do not end ({containers}): Jobs are ended as soon as all of their \
+             images are on the node, which is a success, and kubectl shows them as Failed; keep the webhook away with \
+             `values.pod_labels` or `values.pod_annotations`"
+        ));
     }
 
     /// Once a run, since it is one cause for all nodes.

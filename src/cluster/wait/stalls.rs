@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Runner;
-use crate::outcome::{Failure, Reason};
+use crate::outcome::{Failure, Reason, SUSPENDED_HELP};
 use crate::words::counted;
 
 /// Sooner it is what every cluster does: Jobs end, and queues admit.
@@ -31,17 +31,19 @@ pub struct Stalls {
 }
 
 impl Stalls {
-    fn observe(&mut self, is_kept: bool, now: Instant) {
-        match (is_kept, self.since) {
-            (true, None) => {
-                self.since = Some(now);
-                self.say_at = Some(now + SAY_AFTER);
-            }
+    /// Whether live Jobs of other runs keep ours from starting, and whether queues hold Jobs of ours.
+    fn observe(&mut self, is_kept: bool, is_held: bool, now: Instant) {
+        match (is_kept || is_held, self.since) {
+            (true, None) => self.since = Some(now),
             (false, Some(since)) => {
                 self.total += now - since;
-                (self.since, self.say_at) = (None, None);
+                self.since = None;
             }
             _ => {}
+        }
+        match is_kept {
+            true => drop(self.say_at.get_or_insert(now + SAY_AFTER)),
+            false => self.say_at = None,
         }
     }
 
@@ -76,7 +78,8 @@ impl Runner<'_> {
     pub(super) fn observe_stalls(&mut self, now: Instant) {
         let is_kept = self.queue.has_waiting()
             && (self.queue.lacks_slots() || self.earlier.nodes().any(|node| self.queue.is_kept_from(node)));
-        self.stalls.observe(is_kept, now);
+        let is_held = self.flights.values().any(|flight| flight.suspended.is_some());
+        self.stalls.observe(is_kept, is_held, now);
         if self.stalls.say_at.is_some_and(|at| at <= now) {
             self.stalls.say_at = Some(now + SAY_AGAIN);
             tracing::warn!("{}", self.holders_in_words());
@@ -138,13 +141,12 @@ impl Runner<'_> {
             return;
         }
         self.stalls.suspension_said = Some(now);
+        let (namespace, name) = &flight.key;
         let jobs = self.flights.values().filter(|flight| flight.suspended.is_some()).count();
         tracing::warn!(
-            "suspended: a queue holds {} (spec.suspend), such as {} in namespace {:?}; they keep their slots and go on when \
-             they are admitted",
+            "suspended: a queue holds {} (spec.suspend), such as {name} in namespace {namespace:?}; they keep their slots, \
+             their deadlines do not run, and they go on when they are admitted. {SUSPENDED_HELP}",
             counted(jobs, "Job"),
-            flight.key.1,
-            flight.key.0
         );
     }
 }
@@ -159,11 +161,12 @@ mod tests {
         let after = |seconds| begun + Duration::from_secs(seconds);
         let own = Duration::from_secs(60);
         assert_eq!(stalls.extension(after(5), own), Duration::ZERO);
-        stalls.observe(true, after(5));
-        stalls.observe(true, after(10));
+        stalls.observe(true, false, after(5));
+        stalls.observe(true, true, after(10));
         assert_eq!(stalls.extension(after(15), own), Duration::from_secs(10));
-        stalls.observe(false, after(20));
-        stalls.observe(true, after(30));
+        stalls.observe(false, true, after(17));
+        stalls.observe(false, false, after(20));
+        stalls.observe(false, true, after(30));
         assert_eq!(stalls.extension(after(40), own), Duration::from_secs(25));
         assert_eq!(stalls.extension(after(4000), own), own);
         stalls.lasts(Duration::from_secs(1200));

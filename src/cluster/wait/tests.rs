@@ -177,7 +177,7 @@ fn live(job: &SeenJob) -> Seen {
 
 fn pod(job: &SeenJob, waiting: Option<(&str, &str)>, ran: bool) -> Seen {
     let waiting = waiting.map(|(reason, message)| (reason.to_owned(), message.to_owned()));
-    let container = ContainerFacts { name: "image-0".into(), image_id: String::new(), ran, waiting };
+    let container = ContainerFacts { name: "image-0".into(), ran, waiting, ..ContainerFacts::default() };
     let uid = format!("pod-of-{}", job.key.1);
     Seen::Pod(
         job.key.clone(),
@@ -771,6 +771,132 @@ async fn a_job_that_is_never_admitted_is_suspended_at_the_runs_deadline() {
     assert_eq!(told.reasons(), [Some("suspended")]);
     assert!(told.took >= Duration::from_secs(1000), "{:?}", told.took);
     assert_eq!(server.patches().len(), 1, "it does not come alive when nobody waits for it");
+}
+
+/// As the watch shows it once it was ended while a queue held it.
+fn spent(job: &SeenJob) -> SeenJob {
+    let note = json!({"verdict": "failed", "reason": "suspended", "message": "", "images": []});
+    let note = Some(note.to_string());
+    SeenJob { note, deadline_seconds: 1, suspended: true, facts: facts(None, false), ..job.clone() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_job_of_this_very_run_that_was_ended_does_not_keep_its_node() {
+    // A process of the same run gave it up: listed at the start, or told of while we wait for our turn.
+    for is_listed in [true, false] {
+        let server = Server::silent();
+        let mut plan = plan_of("a", 1, |_| {});
+        let given_up = spent(&seen(first(&plan), 0));
+        plan.groups[0].jobs[0].take_next_name();
+        let own = seen(first(&plan), 9);
+        let mut story = Story::new(server.clone(), plan_of("a", 1, |_| {}));
+        if is_listed {
+            story.listed = vec![live(&given_up)];
+        }
+        let told = story
+            .tell(async |watch| {
+                if !is_listed {
+                    server.wait_for_posts(1).await;
+                    watch.unbounded_send(live(&given_up)).unwrap();
+                }
+                while server.posts().last() != Some(&own.key.1) {
+                    seconds(1).await;
+                }
+                watch.unbounded_send(complete(&own)).unwrap();
+            })
+            .await;
+        assert_eq!((told.reasons(), told.adopted_from()), (vec![None], vec![None]));
+        assert!(told.took < Duration::from_secs(10), "{:?}", told.took);
+        assert_eq!(server.patches(), [], "it is left as it was");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_in_a_queue_is_added_to_a_computed_deadline() {
+    for (is_computed, reason) in [(true, None), (false, Some("deadline-exceeded"))] {
+        let server = Server::silent();
+        let plan = plan_of("a", 1, |_| {});
+        let own = seen(first(&plan), 0);
+        let held = SeenJob { suspended: true, facts: facts(None, false), ..own.clone() };
+        let mut story = Story::new(server.clone(), plan);
+        (story.deadline_seconds, story.deadline_is_computed) = (100, is_computed);
+        let told = story
+            .tell(async |watch| {
+                server.wait_for_posts(1).await;
+                watch.unbounded_send(live(&held)).unwrap();
+                seconds(90).await;
+                watch.unbounded_send(live(&own)).unwrap();
+                seconds(60).await;
+                let _ = watch.unbounded_send(complete(&own));
+            })
+            .await;
+        assert_eq!(told.reasons(), [reason]);
+    }
+}
+
+/// A pod with a container of ours, one that a webhook has added, and a sidecar that the kubelet ends.
+fn injected_pod(job: &SeenJob, own_is_over: bool, added_is_over: bool) -> Seen {
+    let container = |name: &str, is_init: bool, is_over: bool| ContainerFacts {
+        name: name.into(),
+        ran: true,
+        is_init,
+        is_over,
+        ..ContainerFacts::default()
+    };
+    let containers = vec![
+        container("native-sidecar", true, false),
+        container("image-0", false, own_is_over),
+        container("vault-agent", false, added_is_over),
+    ];
+    let uid = format!("pod-of-{}", job.key.1);
+    Seen::Pod(job.key.clone(), PodFacts { uid, on_node: true, containers, ..PodFacts::default() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_was_injected_and_never_ends_holds_no_slot_once_every_image_is_there() {
+    let plan = plan_of("a", 1, |_| {});
+    let own = seen(first(&plan), 0);
+    let server = Server::silent();
+    let told = Story::new(server.clone(), plan)
+        .tell(async |watch| {
+            server.wait_for_posts(1).await;
+            watch.unbounded_send(live(&own)).unwrap();
+            watch.unbounded_send(injected_pod(&own, false, false)).unwrap();
+            seconds(60).await;
+            assert_eq!(server.patches(), [], "ours is not done");
+            watch.unbounded_send(injected_pod(&own, true, false)).unwrap();
+            seconds(4).await;
+            assert_eq!(server.patches(), [], "it may end by itself");
+            seconds(3).await;
+            watch.unbounded_send(failed(&own, None)).unwrap();
+        })
+        .await;
+    assert_eq!(told.reasons(), [None]);
+    assert!(told.took < Duration::from_secs(75), "{:?}", told.took);
+    let patches = server.patches();
+    assert_eq!(patches.len(), 1);
+    assert_eq!(patches[0].1["spec"]["activeDeadlineSeconds"], 1);
+    let note = patches[0].1["metadata"]["annotations"]["quayctl-controller/outcome"].as_str().unwrap();
+    assert!(note.contains("\"verdict\":\"succeeded\""), "{note}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_was_injected_and_ends_with_ours_leaves_the_job_to_complete() {
+    let plan = plan_of("a", 1, |_| {});
+    let own = seen(first(&plan), 0);
+    let server = Server::silent();
+    let told = Story::new(server.clone(), plan)
+        .tell(async |watch| {
+            server.wait_for_posts(1).await;
+            watch.unbounded_send(live(&own)).unwrap();
+            watch.unbounded_send(injected_pod(&own, true, false)).unwrap();
+            seconds(3).await;
+            watch.unbounded_send(injected_pod(&own, true, true)).unwrap();
+            seconds(60).await;
+            watch.unbounded_send(complete(&own)).unwrap();
+        })
+        .await;
+    assert_eq!((told.reasons(), server.patches()), (vec![None], vec![]));
 }
 
 fn quota() -> (u16, Value) {

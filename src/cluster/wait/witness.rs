@@ -6,7 +6,7 @@ use crate::render::Manifest;
 
 /// Evidence for a Job made of `manifest`, with nothing seen yet.
 pub fn evidence_of(manifest: &Manifest) -> Evidence {
-    let Manifest { job, image_containers, carrier_containers, carrier_image, .. } = manifest;
+    let Manifest { job, image_containers, carrier_containers, carrier_image, own_containers, .. } = manifest;
     let witnesses = job.group.images.iter().zip(image_containers).map(|(image, containers)| ImageWitness {
         names: names_of(image),
         references: references_of(image),
@@ -16,7 +16,7 @@ pub fn evidence_of(manifest: &Manifest) -> Evidence {
     let mut names = vec![carrier_image.clone()];
     names.extend(ImageRef::parse(carrier_image).iter().flat_map(references_of));
     let carrier = CarrierWitness { names, containers: carrier_containers.clone() };
-    Evidence::new(witnesses.collect(), carrier)
+    Evidence::new(witnesses.collect(), carrier).with_own_containers(own_containers.clone())
 }
 
 /// Adds what an event says to a result that was there before it.

@@ -38,15 +38,14 @@ fn evidence(images: usize, runs: bool, carriers: Vec<String>) -> Evidence {
 fn waiting(name: &str, reason: &str, message: &str) -> ContainerFacts {
     ContainerFacts {
         name: name.into(),
-        image_id: String::new(),
-        ran: false,
         waiting: Some((reason.into(), message.into())),
+        ..ContainerFacts::default()
     }
 }
 
 fn ran(name: &str) -> ContainerFacts {
     let image_id = format!("h.example/x@sha256:{name}");
-    ContainerFacts { name: name.into(), image_id, ran: true, waiting: None }
+    ContainerFacts { name: name.into(), image_id, ran: true, ..ContainerFacts::default() }
 }
 
 fn creating(name: &str) -> ContainerFacts {

@@ -3,6 +3,10 @@
 use super::{Evidence, Image, Trouble};
 use crate::outcome::{Ending, Failure, ImageOutcome, ImageState, JobOutcome, Pull, Reason, Verdict};
 
+/// What to do about a Job that a queue holds.
+pub const SUSPENDED_HELP: &str = "Ask the queue why (with Kueue: `kubectl get workloads`), make room in it, choose \
+                                  another one with `job_labels`, or keep the Jobs' namespace out of it";
+
 impl Evidence {
     /// What became of the Job, now that it `ended`.
     pub fn outcome(&self, ended: &Ending) -> JobOutcome {
@@ -78,7 +82,7 @@ impl Evidence {
         }
         if self.suspended && matches!(ended, Ending::RunOver | Ending::GaveUp) {
             let words = "a queue held the Job (spec.suspend) until the run's deadline passed";
-            return Failure::new(Reason::Suspended, words);
+            return Failure::new(Reason::Suspended, format!("{words}. {SUSPENDED_HELP}"));
         }
         if let (Some(words), false) = (&self.unschedulable, self.on_node) {
             return Failure::new(Reason::Unschedulable, words.clone());

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::{RemovedTaint, TaintEffect};
 
 mod distinct;
+mod documents;
 mod list;
 mod wire;
 

@@ -4,12 +4,14 @@
 //! [`Evidence`] is fed with facts as watches deliver them, in any order and any number of times, and
 //! keeps what will be gone later: at its deadline a Job's pod is deleted with all it knew.
 
+pub use admission_help::with_admission_help;
 pub use event::{PodEvent, Pull, PullFacts, Rejection, is_of_quota};
 pub use evidence::{CarrierWitness, Decision, Evidence, ImageWitness, SUSPENDED_HELP};
 pub use facts::{ContainerFacts, JobFacts, PodFacts};
 pub use note::{annotation_text, read_annotation};
 pub use reason::Reason;
 
+mod admission_help;
 mod attempts;
 mod event;
 mod evidence;

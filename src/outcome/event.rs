@@ -7,7 +7,7 @@
 use jiff::SignedDuration;
 
 use super::facts::clip;
-use super::{Failure, Reason};
+use super::{Failure, Reason, with_admission_help};
 
 /// What client-go puts before the words of an event that stands for several.
 const COMBINED: &str = "(combined from similar events): ";
@@ -134,7 +134,7 @@ impl Rejection {
         let passes = quota || words.contains("looking up service account") || words.contains("not yet ready");
         let is_final = words.contains("is forbidden") && !passes;
         let reason = if quota { Reason::Quota } else { Reason::PodRejected };
-        Rejection { failure: Failure::new(reason, words), is_final }
+        Rejection { failure: Failure::new(reason, with_admission_help(words)), is_final }
     }
 }
 

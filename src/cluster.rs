@@ -18,6 +18,7 @@ pub use connect::{ConnectOptions, default_namespace};
 pub use election::Election;
 pub use error::ClusterError;
 pub use gate::GateError;
+pub use image_rewrites::ImageRewrite;
 pub use node_watch::{NodeSeen, NodeWatch};
 pub use traffic::{RequestKind, Traffic};
 pub use wait::{
@@ -35,6 +36,7 @@ mod election;
 mod error;
 mod error_answers;
 mod gate;
+mod image_rewrites;
 mod job_events;
 mod kubeconfig;
 mod node_watch;

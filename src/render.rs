@@ -250,6 +250,15 @@ impl Manifest {
         }
     }
 
+    /// The pod that the Job controller makes of this Job, under the Job's name.
+    pub fn pod(&self) -> Value {
+        let mut pod = self.body["spec"]["template"].clone();
+        pod["apiVersion"] = "v1".into();
+        pod["kind"] = "Pod".into();
+        pod["metadata"]["name"] = self.job.name.clone().into();
+        pod
+    }
+
     /// One document of a YAML stream, its `---` included. The same Job gives the same bytes: keys
     /// are sorted, and the style of a string depends on nothing but the string.
     pub fn to_yaml(&self) -> Result<String, RenderError> {

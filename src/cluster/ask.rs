@@ -6,9 +6,11 @@ use k8s_openapi::api::authorization::v1::{
 use kube::Api;
 use kube::api::{DynamicObject, GetParams, PostParams};
 use kube::core::{ApiResource, PartialObjectMeta, Request};
+use serde_json::Value;
 
 use super::error::{Access, api_status, describe};
 use super::{Cluster, ClusterError};
+use crate::outcome::with_admission_help;
 use crate::render::Manifest;
 
 /// One verb on one resource.
@@ -112,22 +114,28 @@ impl Cluster {
     /// Why the API server would not take the pod that the Job controller makes of this Job; `None`
     /// where it would. Pod Security, LimitRanges and quotas act on pods and not on Jobs.
     pub async fn pod_refusal(&self, manifest: &Manifest) -> Result<Option<String>, ClusterError> {
-        let template = &manifest.body["spec"]["template"];
-        let mut pod = template.clone();
-        pod["apiVersion"] = "v1".into();
-        pod["kind"] = "Pod".into();
-        pod["metadata"]["name"] = manifest.job.name.clone().into();
-        let namespace = &manifest.job.namespace;
+        let taken = self.dry_run_of_pod(&manifest.job.namespace, manifest.pod()).await?;
+        Ok(taken.err())
+    }
+
+    /// The pod as admission would leave it, or why it would not be taken.
+    pub(super) async fn dry_run_of_pod(
+        &self,
+        namespace: &str,
+        pod: Value,
+    ) -> Result<Result<Value, String>, ClusterError> {
         let Ok(pod) = serde_json::from_value::<DynamicObject>(pod) else {
-            return Ok(Some("it is no object".to_owned()));
+            return Ok(Err("it is no object".to_owned()));
         };
         let resource = ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&());
         let pods = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
         let params = PostParams { dry_run: true, ..PostParams::default() };
         match self.patiently(|| pods.create(&params, &pod)).await {
-            Ok(_) => Ok(None),
+            Ok(taken) => Ok(Ok(taken.data)),
             Err(error) => match api_status(&error) {
-                Some(status) if matches!(status.code, 400 | 403 | 409 | 422) => Ok(Some(describe(&error))),
+                Some(status) if matches!(status.code, 400 | 403 | 409 | 422) => {
+                    Ok(Err(with_admission_help(&describe(&error)).into_owned()))
+                }
                 _ => {
                     let access = Access { verb: "create", resource: "pods", namespace: Some(namespace) };
                     Err(ClusterError::from_kube(&self.server, access, &error))

@@ -70,7 +70,7 @@ pub async fn check(global: &GlobalArgs, args: &CheckArgs) -> Result<u8, CommandE
     }
     match (wrong, &loaded, &compiled) {
         (false, Some(loaded), Some(renderer)) if args.cluster => {
-            super::cluster_check::ask(global, loaded, renderer).await
+            super::cluster_check::ask(global, loaded, renderer, args.strict).await
         }
         (false, _, _) => Ok(SUCCESS),
         (true, _, _) => Ok(USAGE),

@@ -6,10 +6,11 @@ use super::check::nodes_without_carrier;
 use super::plan::plan_over;
 use super::{CommandError, NO_CLUSTER, SUCCESS, USAGE, connect_options, write_stderr};
 use crate::cli::{GlobalArgs, Selection};
-use crate::cluster::{ApplyError, Cluster, Permission};
+use crate::cluster::{ApplyError, Cluster, ImageRewrite, Permission};
 use crate::config::Group;
 use crate::config::load::Loaded;
 use crate::outcome::Failure;
+use crate::outside_text::one_line;
 use crate::plan::{Plan, PlannedJob, RunId};
 use crate::render::{Manifest, RenderError, Renderer};
 
@@ -28,8 +29,14 @@ const IN_NAMESPACE: [(&str, &str, &str); 9] = [
 const IN_CLUSTER: [(&str, &str, &str); 2] = [("get", "", "nodes"), ("list", "", "nodes")];
 
 /// Prints what was found to stderr. The exit code: 2 where the cluster does not take a Job or its pod,
-/// else 3 where a permission, a namespace or a pull secret is missing.
-pub async fn ask(global: &GlobalArgs, loaded: &Loaded, renderer: &Renderer) -> Result<u8, CommandError> {
+/// else 3 where a permission, a namespace or a pull secret is missing, else 2 for a warning where it is
+/// `strict`.
+pub async fn ask(
+    global: &GlobalArgs,
+    loaded: &Loaded,
+    renderer: &Renderer,
+    strict: bool,
+) -> Result<u8, CommandError> {
     let cluster = Cluster::connect(&connect_options(global, loaded)).await?;
     let asked = Asked { cluster, quiet: global.quiet };
     let default_namespace = asked.cluster.default_namespace.clone();
@@ -65,7 +72,7 @@ pub async fn ask(global: &GlobalArgs, loaded: &Loaded, renderer: &Renderer) -> R
         let help = "set `carrier_image`, or QUAYCTL_CARRIER_IMAGE where it runs";
         write_stderr(&format!("{warning}; {help}\n"));
     }
-    let mut refused = false;
+    let (mut refused, mut renamed) = (false, false);
     for job in one_of_each(&plan) {
         let manifest = match renderer.render(job) {
             Ok(manifest) => manifest,
@@ -75,12 +82,14 @@ pub async fn ask(global: &GlobalArgs, loaded: &Loaded, renderer: &Renderer) -> R
         let more = pull_secrets(&manifest).filter(|secret| secrets.insert(secret.clone()));
         let more: BTreeSet<_> = more.collect();
         lacks_secret |= asked.lacks_one_of(&more).await?;
-        refused |= !asked.taken(&manifest).await?;
+        let taken = asked.taken(&manifest).await?;
+        refused |= taken == Taken::Refused;
+        renamed |= taken == Taken::AsAnotherImage;
     }
-    Ok(match (refused, lacks_secret) {
-        (true, _) => USAGE,
-        (false, true) => NO_CLUSTER,
-        (false, false) => SUCCESS,
+    Ok(match (refused, lacks_secret, renamed && strict) {
+        (true, _, _) | (false, false, true) => USAGE,
+        (false, true, _) => NO_CLUSTER,
+        (false, false, false) => SUCCESS,
     })
 }
 
@@ -98,6 +107,15 @@ fn one_of_each(plan: &Plan) -> impl Iterator<Item = &PlannedJob> {
         let mut seen = BTreeSet::new();
         planned.jobs.iter().filter(move |job| seen.insert(job.template.as_str().to_owned()))
     })
+}
+
+/// What the cluster would do with a Job and its pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    AsItIs,
+    /// What it makes present is not what workloads ask for.
+    AsAnotherImage,
+    Refused,
 }
 
 /// A cluster, and how much is said of what it answers: what is wrong is said always.
@@ -158,10 +176,10 @@ impl Asked {
     }
 
     /// Whether the API server would take the Job, and the pod that the Job controller would make of it.
-    async fn taken(&self, manifest: &Manifest) -> Result<bool, CommandError> {
+    async fn taken(&self, manifest: &Manifest) -> Result<Taken, CommandError> {
         let job = &manifest.job;
         let what = format!("group {:?}, template {}", job.group.name, job.template.as_str());
-        let mut fine = true;
+        let mut taken = Taken::AsItIs;
         match self.cluster.apply(manifest, crate::cluster::Mode::DryRun).await {
             Ok(applied) => {
                 for warning in applied.warnings {
@@ -170,7 +188,7 @@ impl Asked {
             }
             Err(ApplyError::Refused(failure) | ApplyError::Unanswered(failure)) => {
                 let Failure { reason, message } = failure;
-                fine = false;
+                taken = Taken::Refused;
                 write_stderr(&format!("{what}: the Job is refused: {reason}: {message}\n"));
             }
             Err(ApplyError::Cluster(error)) => return Err(error.into()),
@@ -182,15 +200,42 @@ impl Asked {
                 "{what}: the pod is not checked: you may not create pods in {}\n",
                 job.namespace
             ));
-            return Ok(fine);
+            return Ok(taken);
         }
         if let Some(refusal) = self.cluster.pod_refusal(manifest).await? {
-            fine = false;
+            taken = Taken::Refused;
             write_stderr(&format!("{what}: the pod is refused: {refusal}\n"));
         }
-        if fine {
+        if taken == Taken::AsItIs {
             self.say(&format!("{what}: the cluster takes its Job and its pod\n"));
+            if self.renames_images(manifest, &what).await? {
+                taken = Taken::AsAnotherImage;
+            }
         }
-        Ok(fine)
+        Ok(taken)
+    }
+
+    /// Prints which images containers get under another name than the Job's volumes; true where one does.
+    async fn renames_images(&self, manifest: &Manifest, what: &str) -> Result<bool, CommandError> {
+        let Some(rewrites) = self.cluster.image_rewrites(manifest).await? else {
+            self.say(&format!(
+                "{what}: whether admission renames images is not checked: it refuses a pod that names them in containers\n"
+            ));
+            return Ok(false);
+        };
+        for ImageRewrite { in_volume, in_container } in &rewrites {
+            write_stderr(&one_line(&format!(
+                "{what}: warning: admission turns the image {in_volume} of a container into {in_container}, and leaves \
+                 image volumes alone"
+            )));
+            write_stderr("\n");
+        }
+        if !rewrites.is_empty() {
+            write_stderr(&format!(
+                "{what}: workloads would not find what its Jobs make present; set `template = \"helper\"`, whose \
+                 containers are renamed as theirs are\n"
+            ));
+        }
+        Ok(!rewrites.is_empty())
     }
 }

@@ -22,6 +22,7 @@ mod file;
 mod folder;
 mod image_ref;
 pub mod input;
+mod job_metadata;
 mod layers;
 pub mod load;
 mod locate;
@@ -105,6 +106,10 @@ pub struct Group {
     pub ready_label: bool,
     /// What `serve` takes off a node that has every image. The group tolerates it already.
     pub remove_taint: Option<RemovedTaint>,
+    /// Of the Job, not of its pod; none of those that are ours.
+    pub job_labels: BTreeMap<String, String>,
+    /// Likewise.
+    pub job_annotations: BTreeMap<String, String>,
     /// `[defaults.values]` < the template's values < the group's, merged by top-level key.
     pub values: BTreeMap<String, serde_json::Value>,
 }

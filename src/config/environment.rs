@@ -44,7 +44,7 @@ const TOP_LEVEL: [(&str, Kind); 4] = [
 ];
 
 /// Keys of `[defaults]` that a variable may override: all that may stand there.
-const GROUP_KEYS: [(&str, Kind); 20] = [
+const GROUP_KEYS: [(&str, Kind); 22] = [
     ("node_selector", Kind::Text),
     ("tolerations", Kind::Toml),
     ("concurrency", Kind::Number),
@@ -64,6 +64,8 @@ const GROUP_KEYS: [(&str, Kind); 20] = [
     ("new_nodes", Kind::Switch),
     ("ready_label", Kind::Switch),
     ("remove_taint", Kind::Text),
+    ("job_labels", Kind::Toml),
+    ("job_annotations", Kind::Toml),
     ("values", Kind::Toml),
 ];
 

@@ -11,6 +11,9 @@ use figment::{Figment, Profile, Provider};
 use super::environment::Layer;
 use super::file::{Path, Step};
 
+/// Tables of `[defaults]` to which a later source adds key by key.
+const MERGED: [&str; 3] = ["job_annotations", "job_labels", "values"];
+
 /// What a source says and a later one beats.
 #[derive(Debug)]
 pub struct Overridden {
@@ -72,7 +75,7 @@ fn paths_of(tree: &Dict) -> Vec<Path> {
                 for (key, value) in defaults {
                     let path = Path(vec![Step::Key("defaults".to_owned()), Step::Key(key.clone())]);
                     match value {
-                        Value::Dict(_, values) if key == "values" => {
+                        Value::Dict(_, values) if MERGED.contains(&key.as_str()) => {
                             paths.extend(values.keys().map(|key| path.key(key)));
                         }
                         _ => paths.push(path),
@@ -126,10 +129,11 @@ mod tests {
             layer("below", "namespace = 'a'"),
             layer(
                 "file",
-                "instance = 'a'\nconcurrency = 1\n[defaults]\ndeadline = 1\nvalues = { a = 1, b = 1 }",
+                "instance = 'a'\nconcurrency = 1\n[defaults]\ndeadline = 1\nvalues = { a = 1, b = 1 }\n\
+                 job_labels = { a = '1', b = '1' }",
             ),
             layer("above", "concurrency = 2"),
-            layer("values", "defaults.values = { b = 2 }"),
+            layer("values", "defaults.values = { b = 2 }\ndefaults.job_labels = { a = '2' }"),
             layer("flag", "namespace = 'b'"),
         ];
         let found: Vec<(String, Vec<String>)> = overridden(&layers)
@@ -141,7 +145,10 @@ mod tests {
             .collect();
         let expected = [
             ("below".to_owned(), vec!["namespace".to_owned()]),
-            ("file".to_owned(), vec!["concurrency".to_owned(), "defaults.values.b".to_owned()]),
+            (
+                "file".to_owned(),
+                ["concurrency", "defaults.job_labels.a", "defaults.values.b"].map(str::to_owned).to_vec(),
+            ),
         ];
         assert_eq!(found, expected);
     }

@@ -84,6 +84,10 @@ struct Defaults {
     /// As a group's `remove_taint`.
     #[schemars(regex(pattern = r"^[^:=\s]+:(NoSchedule|PreferNoSchedule|NoExecute)$"))]
     remove_taint: Option<String>,
+    /// As a group's `job_labels`.
+    job_labels: Option<BTreeMap<String, String>>,
+    /// As a group's `job_annotations`.
+    job_annotations: Option<BTreeMap<String, String>>,
     /// Below the template's own values and the group's.
     values: Option<Values>,
 }
@@ -147,6 +151,11 @@ struct Group {
     /// The group tolerates it. Needs the right to patch nodes.
     #[schemars(regex(pattern = r"^[^:=\s]+:(NoSchedule|PreferNoSchedule|NoExecute)$"))]
     remove_taint: Option<String>,
+    /// Labels of the Jobs, beside ours, for queues and policies: `{ "kueue.x-k8s.io/queue-name" = "pulls" }`.
+    /// They beat the template's. Their pods' labels are `values.pod_labels`, or the template's.
+    job_labels: Option<BTreeMap<String, String>>,
+    /// Annotations of the Jobs, beside ours. They beat the template's.
+    job_annotations: Option<BTreeMap<String, String>>,
     /// Handed to the template as `values`. What the built-in templates take is listed below; a template of
     /// one's own may read any key.
     values: Option<Values>,

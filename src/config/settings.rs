@@ -6,6 +6,7 @@ use figment::value::{Num, Value};
 
 use super::duration::{go_duration, parse_seconds};
 use super::file::{Findings, Path, Table, Target, closest, date, described};
+use super::job_metadata::JobMetadata;
 use super::schedule::{self, ScheduleError};
 use super::serving::ServeSettings;
 use super::template::{BUILT_IN_NAMES, TemplateName};
@@ -13,7 +14,7 @@ use super::validate::{at_least_one, label};
 use super::{ImageRef, Limit, NodeSelector, PullPolicy, Schedule, Toleration, name, toleration};
 
 /// What a group's keys mean where nobody sets them, in words.
-pub const DEFAULTS: [(&str, &str); 20] = [
+pub const DEFAULTS: [(&str, &str); 22] = [
     ("node_selector", "every node"),
     ("tolerations", "[]"),
     ("concurrency", "the top-level one"),
@@ -33,6 +34,8 @@ pub const DEFAULTS: [(&str, &str); 20] = [
     ("new_nodes", "true"),
     ("ready_label", "false"),
     ("remove_taint", "none"),
+    ("job_labels", "{}"),
+    ("job_annotations", "{}"),
     ("values", "{}"),
 ];
 
@@ -68,6 +71,7 @@ pub struct Settings {
     pub carrier_image_is_set: bool,
     pub time_zone: Option<String>,
     pub serve: ServeSettings,
+    pub job_metadata: JobMetadata,
     pub values: Option<BTreeMap<String, serde_json::Value>>,
 }
 
@@ -108,6 +112,7 @@ impl Settings {
             carrier_image_is_set: table.take("carrier_image").is_some(),
             time_zone: table.string("time_zone", findings).and_then(|(t, p)| time_zone(t, &p, findings)),
             serve: ServeSettings::read(table, findings),
+            job_metadata: JobMetadata::read(table, findings),
             values: table.table("values", findings).map(|table| values(&table, findings)),
         }
     }
@@ -131,6 +136,7 @@ impl Settings {
             carrier_image_is_set,
             time_zone,
             serve,
+            job_metadata,
             values,
         } = self;
         let below = defaults.clone();
@@ -150,6 +156,7 @@ impl Settings {
             carrier_image_is_set: carrier_image_is_set || below.carrier_image_is_set,
             time_zone: time_zone.or(below.time_zone),
             serve: serve.over(&below.serve),
+            job_metadata: job_metadata.over(&below.job_metadata),
             values,
         }
     }

@@ -303,6 +303,7 @@ fn group(mut table: Table<'_>, shared: &mut Shared<'_>, findings: &mut Findings)
         carrier_image_is_set,
         time_zone,
         serve,
+        job_metadata,
         values,
     } = settings.over(shared.defaults);
     let (template, template_path) = template.unwrap_or((TemplateName::Auto, path.key("template")));
@@ -358,6 +359,8 @@ fn group(mut table: Table<'_>, shared: &mut Shared<'_>, findings: &mut Findings)
         new_nodes: new_nodes.unwrap_or(true),
         ready_label: ready_label.unwrap_or(false),
         remove_taint,
+        job_labels: job_metadata.labels.unwrap_or_default(),
+        job_annotations: job_metadata.annotations.unwrap_or_default(),
         values: all_values,
     })
 }
@@ -469,6 +472,8 @@ fn group_json(group: &Group) -> serde_json::Value {
         new_nodes,
         ready_label,
         remove_taint,
+        job_labels,
+        job_annotations,
         values,
     } = group;
     let tolerations: Vec<_> = tolerations
@@ -503,6 +508,8 @@ fn group_json(group: &Group) -> serde_json::Value {
         "new_nodes": new_nodes,
         "ready_label": ready_label,
         "remove_taint": remove_taint.as_ref().map(ToString::to_string),
+        "job_labels": job_labels,
+        "job_annotations": job_annotations,
         "values": values,
     })
 }

@@ -42,6 +42,8 @@ pub fn group(name: &str) -> Group {
         new_nodes: true,
         ready_label: false,
         remove_taint: None,
+        job_labels: BTreeMap::new(),
+        job_annotations: BTreeMap::new(),
         values: BTreeMap::new(),
     }
 }

@@ -49,6 +49,8 @@ pub(super) fn context(job: &PlannedJob, carrier_image: &str) -> Value {
         new_nodes: _,
         ready_label: _,
         remove_taint: _,
+        job_labels: _,
+        job_annotations: _,
         values,
     } = &*job.group;
     json!({

@@ -4,6 +4,8 @@
 //! decides whether the Job ends. What it replaces it says, by the field's name. It never looks at
 //! containers or volumes.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::config::Toleration;
@@ -43,9 +45,12 @@ pub(super) fn overlay(body: &mut Value, job: &PlannedJob) -> Vec<String> {
     let mut kept = METADATA_OF_TEMPLATES.to_vec();
     kept.extend(["name", "namespace"]);
     owned.only(metadata, "metadata.", &kept);
+    let group = &job.group;
+    insert_all(child(metadata, "labels"), &group.job_labels);
+    let annotations = child(metadata, "annotations");
+    insert_all(annotations, &group.job_annotations);
     owned.identity(metadata, "metadata.", job);
 
-    let group = &job.group;
     let spec = child(body, "spec");
     for field in NEVER_IN_JOB {
         owned.remove(spec, "spec.", field);
@@ -135,6 +140,11 @@ fn unite(pod: &mut Map<String, Value>, field: &str, ours: impl Iterator<Item = V
     }
 }
 
+/// A group's own word beats its template's.
+fn insert_all(fields: &mut Map<String, Value>, entries: &BTreeMap<String, String>) {
+    fields.extend(entries.iter().map(|(key, value)| (key.clone(), json!(value))));
+}
+
 /// The object in `field`, made where the template has none.
 fn child<'a>(parent: &'a mut Map<String, Value>, field: &str) -> &'a mut Map<String, Value> {
     object(parent.entry(field).or_insert(Value::Null))
@@ -208,6 +218,8 @@ impl Owned {
         let images: Vec<String> = job.group.images.iter().map(ToString::to_string).collect();
         let annotations = child(metadata, "annotations");
         let path_to_annotations = format!("{path}annotations.");
+        // A Job that bears one is over for us.
+        self.remove(annotations, &path_to_annotations, annotation::OUTCOME);
         for (key, value) in [
             (annotation::NODE, job.node.name.clone()),
             (annotation::IMAGES, json!(images).to_string()),

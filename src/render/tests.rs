@@ -51,6 +51,8 @@ fn group(images: &[&str], template: TemplateName) -> Group {
         new_nodes: true,
         ready_label: false,
         remove_taint: None,
+        job_labels: BTreeMap::new(),
+        job_annotations: BTreeMap::new(),
         values: BTreeMap::new(),
     }
 }
@@ -923,4 +925,53 @@ spec:
         let text = format!("apiVersion: batch/v1\nkind: Job\n{}", pieces.concat());
         drop(render_mine(&text));
     }
+}
+
+#[test]
+fn a_groups_own_labels_and_annotations_stand_on_the_job_of_any_template() {
+    let text = SMALL.replacen(
+        "spec:",
+        "metadata:\n  labels: { team: template, other: kept }\n  annotations: { note: template }\nspec:",
+        1,
+    );
+    let renderer = renderer(&[("mine", &text)]);
+    for choice in [
+        TemplateChoice::ImageVolume,
+        TemplateChoice::Helper,
+        TemplateChoice::Quayctl,
+        TemplateChoice::User("mine".into()),
+    ] {
+        let mut group = mine(&["nginx"]);
+        group.job_labels =
+            [("kueue.x-k8s.io/queue-name".into(), "pulls".into()), ("team".into(), "a".into())].into();
+        group.job_annotations = [("note".into(), "by the group".into())].into();
+        let manifest = renderer.render(&job(group, choice.clone())).unwrap();
+        let metadata = &manifest.body["metadata"];
+        assert_eq!(metadata["labels"]["kueue.x-k8s.io/queue-name"], "pulls", "{choice:?}");
+        assert_eq!(
+            (&metadata["labels"]["team"], &metadata["annotations"]["note"]),
+            (&json!("a"), &json!("by the group"))
+        );
+        assert_eq!(metadata["labels"]["quayctl-controller/run"], "r1");
+        let pod = &manifest.body["spec"]["template"]["metadata"];
+        assert!(pod["labels"].get("kueue.x-k8s.io/queue-name").is_none(), "{pod}");
+        assert_eq!(manifest.warnings, [""; 0], "{choice:?}");
+        if choice == TemplateChoice::User("mine".into()) {
+            assert_eq!(metadata["labels"]["other"], "kept");
+        }
+    }
+}
+
+#[test]
+fn a_templates_outcome_would_end_a_job_before_it_began_and_is_taken_away() {
+    let text =
+        SMALL.replacen("spec:", "metadata:\n  annotations: { quayctl-controller/outcome: \"{}\" }\nspec:", 1);
+    let manifest = render_mine(&text).unwrap();
+    assert!(manifest.body["metadata"]["annotations"].get("quayctl-controller/outcome").is_none());
+    assert_eq!(
+        manifest.warnings,
+        [
+            "template sets `metadata.annotations.quayctl-controller/outcome`, which the controller owns; it is removed"
+        ]
+    );
 }

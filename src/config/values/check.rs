@@ -15,7 +15,7 @@ use crate::config::template::{TemplateName, Templates};
 
 pub use metadata::is_of_the_job_controller;
 
-pub(super) mod metadata;
+pub(in crate::config) mod metadata;
 
 /// `values` as they are written in one place of the config.
 pub type Values = BTreeMap<String, Value>;

@@ -17,9 +17,13 @@ pub const OWNED_LABELS: [&str; 6] = [
     "quayctl-controller/group",
     "quayctl-controller/run",
 ];
-/// Annotations that the controller writes onto every Job and pod.
-pub const OWNED_ANNOTATIONS: [&str; 3] =
-    ["quayctl-controller/content", "quayctl-controller/images", "quayctl-controller/node"];
+/// Annotations that the controller writes onto every Job and pod, or onto a Job that has ended.
+pub const OWNED_ANNOTATIONS: [&str; 4] = [
+    "quayctl-controller/content",
+    "quayctl-controller/images",
+    "quayctl-controller/node",
+    "quayctl-controller/outcome",
+];
 
 /// Labels that Kubernetes gives the pods of a Job; the API server refuses a Job that sets another value,
 /// and nobody knows the right one beforehand.
@@ -52,11 +56,7 @@ pub fn labels(labels: &Map<String, Value>, path: &Path, findings: &mut Findings)
         owned(key, &OWNED_LABELS, &path, "label", findings);
         match value {
             Value::String(text) if is_label_value(text) => {}
-            Value::String(text) => {
-                let help = "use at most 63 letters, digits, dashes, underscores and dots, with a letter or \
-                            digit at both ends";
-                findings.error("bad-value", &path, format!("invalid label value {text:?}"), help);
-            }
+            Value::String(text) => wrong_label_value(text, &path, findings),
             other => wrong_type(&path, "a string", other, findings),
         }
     }
@@ -95,17 +95,26 @@ pub fn annotations(
     }
 }
 
-fn wrong_key(key: &str, path: &Path, what: &str, findings: &mut Findings) {
+pub fn wrong_label_value(text: &str, path: &Path, findings: &mut Findings) {
+    let help = "use at most 63 letters, digits, dashes, underscores and dots, with a letter or digit at both \
+                ends";
+    findings.error("bad-value", path, format!("invalid label value {text:?}"), help);
+}
+
+pub fn wrong_key(key: &str, path: &Path, what: &str, findings: &mut Findings) {
     let help = "use 1 to 63 letters, digits, dashes, underscores and dots, with a letter or digit at both \
                 ends; a DNS name and a slash may stand before, as `example.com/team`";
     findings.error_at("bad-value", path, Target::Key, format!("invalid {what} key {key:?}"), help);
 }
 
-fn owned(key: &str, ours: &[&str], path: &Path, what: &str, findings: &mut Findings) {
-    if ours.contains(&key) {
+/// Warns of a key that is ours; whether it is.
+pub fn owned(key: &str, ours: &[&str], path: &Path, what: &str, findings: &mut Findings) -> bool {
+    let is_ours = ours.contains(&key);
+    if is_ours {
         let message = format!("the {what} `{key}` is the controller's own, so this value has no effect");
         findings.warning_at("owned-field", path, Target::Key, message, "remove it");
     }
+    is_ours
 }
 
 /// Annotations whose value the API server reads.
@@ -160,8 +169,8 @@ mod tests {
             [label::NAME, label::COMPONENT, label::MANAGED_BY, label::INSTANCE, label::GROUP, label::RUN];
         labels.sort_unstable();
         assert_eq!(labels, OWNED_LABELS);
-        let mut annotations =
-            [label::annotation::NODE, label::annotation::IMAGES, label::annotation::CONTENT];
+        use label::annotation::{CONTENT, IMAGES, NODE, OUTCOME};
+        let mut annotations = [NODE, IMAGES, CONTENT, OUTCOME];
         annotations.sort_unstable();
         assert_eq!(annotations, OWNED_ANNOTATIONS);
     }

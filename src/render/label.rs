@@ -11,6 +11,18 @@ pub const COMPONENT_VALUE: &str = "puller";
 pub const GROUP: &str = "quayctl-controller/group";
 pub const RUN: &str = "quayctl-controller/run";
 
+/// What keeps Argo CD's hands off our Jobs. Where it tracks objects by [`INSTANCE`] (its default before
+/// 3.0), a Job whose instance is called like an Application is one of that Application's, and as it is not in
+/// Git it would be pruned. Argo CD reads these from the live object: `Prune=false` in gitops-engine
+/// (`pkg/sync/sync_context.go`, `pruneObject`), `IgnoreExtraneous` in `controller/state.go`
+/// (`CompareAppState`), `ignore-healthcheck` in `controller/health.go` (`setApplicationHealth`). Pods have an
+/// owner, and what has one is nobody's to prune (gitops-engine, `GetManagedLiveObjs`).
+pub const ARGO_CD: [(&str, &str); 3] = [
+    ("argocd.argoproj.io/compare-options", "IgnoreExtraneous"),
+    ("argocd.argoproj.io/ignore-healthcheck", "true"),
+    ("argocd.argoproj.io/sync-options", "Prune=false"),
+];
+
 /// Annotations: what does not fit a label's alphabet or length.
 pub mod annotation {
     /// The node's full name.

@@ -49,6 +49,9 @@ pub(super) fn overlay(body: &mut Value, job: &PlannedJob) -> Vec<String> {
     insert_all(child(metadata, "labels"), &group.job_labels);
     let annotations = child(metadata, "annotations");
     insert_all(annotations, &group.job_annotations);
+    for (key, value) in label::ARGO_CD {
+        annotations.entry(key).or_insert_with(|| json!(value));
+    }
     owned.identity(metadata, "metadata.", job);
 
     let spec = child(body, "spec");

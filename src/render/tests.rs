@@ -170,6 +170,9 @@ fn image_volume_manifest() {
     kind: Job
     metadata:
       annotations:
+        argocd.argoproj.io/compare-options: IgnoreExtraneous
+        argocd.argoproj.io/ignore-healthcheck: "true"
+        argocd.argoproj.io/sync-options: Prune=false
         quayctl-controller/content: c0ffee
         quayctl-controller/images: "[\"quay.io/a/b:1\"]"
         quayctl-controller/node: node-1.example.com
@@ -275,6 +278,9 @@ fn helper_manifest() {
     kind: Job
     metadata:
       annotations:
+        argocd.argoproj.io/compare-options: IgnoreExtraneous
+        argocd.argoproj.io/ignore-healthcheck: "true"
+        argocd.argoproj.io/sync-options: Prune=false
         quayctl-controller/content: c0ffee
         quayctl-controller/images: "[\"quay.io/a/b:1\"]"
         quayctl-controller/node: node-1.example.com
@@ -974,4 +980,55 @@ fn a_templates_outcome_would_end_a_job_before_it_began_and_is_taken_away() {
             "template sets `metadata.annotations.quayctl-controller/outcome`, which the controller owns; it is removed"
         ]
     );
+}
+
+/// Argo CD's rule for a live object that is not in Git and bears its tracking label: what a sync with pruning
+/// does with it, and whether it makes the Application OutOfSync or Degraded.
+///
+/// As in gitops-engine `pkg/cache/cluster.go` (`GetManagedLiveObjs`), `pkg/sync/sync_context.go`
+/// (`pruneObject`), `pkg/sync/resource/annotations.go` (`HasAnnotationOption`), and argo-cd
+/// `controller/state.go` (`CompareAppState`) and `controller/health.go` (`setApplicationHealth`).
+struct ArgoCd {
+    prunes: bool,
+    out_of_sync: bool,
+    counts_health: bool,
+}
+
+fn argo_cd(object: &Value, application: &str) -> ArgoCd {
+    let metadata = &object["metadata"];
+    let is_managed = metadata["labels"]["app.kubernetes.io/instance"] == application
+        && metadata["ownerReferences"].as_array().is_none_or(Vec::is_empty);
+    let has_option = |key: &str, option: &str| {
+        let annotation = metadata["annotations"][key].as_str().unwrap_or_default();
+        annotation.split(',').any(|item| item.trim() == option)
+    };
+    let is_ignored = metadata["annotations"]["argocd.argoproj.io/ignore-healthcheck"] == "true";
+    ArgoCd {
+        prunes: is_managed && !has_option("argocd.argoproj.io/sync-options", "Prune=false"),
+        out_of_sync: is_managed && !has_option("argocd.argoproj.io/compare-options", "IgnoreExtraneous"),
+        counts_health: is_managed && !is_ignored,
+    }
+}
+
+#[test]
+fn argo_cd_leaves_jobs_alone_whose_instance_is_called_like_an_application() {
+    let renderer = renderer(&[("mine", SMALL)]);
+    for choice in [TemplateChoice::ImageVolume, TemplateChoice::Helper, TemplateChoice::User("mine".into())] {
+        let body = renderer.render(&job(mine(&["nginx"]), choice)).unwrap().body;
+        let ArgoCd { prunes, out_of_sync, counts_health } = argo_cd(&body, "default");
+        assert!(!prunes && !out_of_sync && !counts_health, "{body}");
+        let mut without = body;
+        without["metadata"]["annotations"] = json!({});
+        let ArgoCd { prunes, out_of_sync, counts_health } = argo_cd(&without, "default");
+        assert!(prunes && out_of_sync && counts_health, "the rule tells the two apart");
+    }
+}
+
+#[test]
+fn what_a_group_tells_argo_cd_beats_what_we_do() {
+    let mut group = mine(&["nginx"]);
+    group.job_annotations = [("argocd.argoproj.io/sync-options".into(), "Prune=true".into())].into();
+    let body = renderer(&[("mine", SMALL)]).render(&user_job(group)).unwrap().body;
+    assert_eq!(body["metadata"]["annotations"]["argocd.argoproj.io/sync-options"], "Prune=true");
+    assert!(argo_cd(&body, "default").prunes);
 }

@@ -157,6 +157,10 @@ impl LeaseAccess {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
                 labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+                // It has no more of an owner than a Job, and is in nobody's Git.
+                annotations: Some(
+                    label::ARGO_CD.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+                ),
                 ..ObjectMeta::default()
             },
             spec: Some(spec),

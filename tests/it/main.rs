@@ -18,6 +18,7 @@
 //! * `serve`: the process that stays. `reload`: its config is edited. `joining`: its nodes come and go.
 //!   `replicas`: it runs twice, hangs, and dies.
 //! * `two_runs`: two runs at the same time. `held_up`: queues, quotas and hands that touch our Jobs.
+//! * `opinions`: queues, policies and webhooks that change or refuse what we create.
 //! * `output`: streams that are full, closed, blocked or a terminal.
 //! * `scripts`: what the Makefile calls. `shipped`: what the repository ships agrees with the code and
 //!   with itself.
@@ -50,6 +51,7 @@ mod interface;
 mod joining;
 mod limits;
 mod monitoring;
+mod opinions;
 mod oracles;
 mod output;
 mod outside;

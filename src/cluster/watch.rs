@@ -329,9 +329,9 @@ impl SeenJob {
     }
 
     /// Whether it was ended while a queue held it: it does nothing any more, and never ends. Once it is
-    /// admitted its deadline of a second runs.
+    /// admitted its deadline of a second runs. Told by our word on it: a deadline of a second may be its group's.
     pub fn is_spent(&self) -> bool {
-        self.suspended && self.is_live() && self.is_being_ended()
+        self.suspended && self.is_live() && self.note.is_some()
     }
 
     /// What tells of two live Jobs which was there first; the same for whoever looks.

@@ -173,7 +173,9 @@ impl Runner<'_> {
     /// A Job of another run of this instance: adopted where it does what ours would, else its node is
     /// left to it until it ends.
     pub fn on_job_of_other_run(&mut self, job: SeenJob) {
-        if !job.is_live() || job.is_spent() {
+        // One that a queue holds and that ends as soon as it is admitted does nothing any more.
+        let is_spent = job.suspended && job.is_being_ended();
+        if !job.is_live() || is_spent {
             self.early_pods.remove(&job.key);
             return self.release_holder(&job.key);
         }

@@ -812,6 +812,23 @@ async fn a_suspended_job_of_this_very_run_that_was_ended_does_not_keep_its_node(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deadline_of_a_second_makes_no_job_spent_that_a_queue_holds() {
+    let plan = plan_of("a", 1, |group| group.deadline_seconds = 1);
+    let own = seen(first(&plan), 0);
+    let held = SeenJob { suspended: true, facts: facts(None, false), ..own.clone() };
+    let server = Server::silent();
+    let told = Story::new(server.clone(), plan)
+        .tell(async |watch| {
+            server.wait_for_posts(1).await;
+            watch.unbounded_send(live(&held)).unwrap();
+            seconds(600).await;
+            watch.unbounded_send(complete(&own)).unwrap();
+        })
+        .await;
+    assert_eq!((told.reasons(), server.posts().len()), (vec![None], 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn time_in_a_queue_is_added_to_a_computed_deadline() {
     for (is_computed, reason) in [(true, None), (false, Some("deadline-exceeded"))] {
         let server = Server::silent();

@@ -62,6 +62,7 @@ mod replicas;
 mod scripts;
 mod serve;
 mod shipped;
+#[allow(dead_code, reason = "shared with the tests on real nodes")]
 mod support;
 mod two_runs;
 mod values;

@@ -2,6 +2,7 @@
 //! they are told. `make e2e` runs these; they need root, and share one cluster (`site`).
 //!
 //! * `templates`: what each way of pulling leaves on a node.
+//! * `disturbed`: a pull in which a disk, a deadline, a node or one of its programs fails.
 //! * `left_behind`: a bed that is killed leaves nothing on the machine.
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +13,7 @@
     reason = "a test that cannot go on panics, and tests touch the world"
 )]
 
+mod disturbed;
 mod left_behind;
 mod registry;
 mod site;

@@ -83,6 +83,18 @@ impl Face {
         self.registry.command(&["face", "start", &self.name], &[]);
     }
 
+    /// Sends what images are made of no faster than this, to each request.
+    #[track_caller]
+    pub fn throttle(&self, bytes_per_second: u32) {
+        self.fault("throttle", &["--path", "/blobs/", "--rate", &bytes_per_second.to_string()]);
+    }
+
+    /// How many requests it is answering right now: with [`Face::throttle`], how many blobs are being pulled.
+    #[track_caller]
+    pub fn active(&self) -> u64 {
+        self.counts()[&self.name]["active"].as_u64().expect("a face counts what it is doing")
+    }
+
     /// What it was asked for.
     #[track_caller]
     pub fn counts(&self) -> Value {

@@ -35,7 +35,7 @@ pub fn programs() -> String {
 pub fn shared() -> &'static Site {
     static SITE: OnceLock<Site> = OnceLock::new();
     SITE.get_or_init(|| {
-        let mut bed = match std::env::var_os("QUAYCTL_TEST_SITE") {
+        let bed = match std::env::var_os("QUAYCTL_TEST_SITE") {
             Some(kept) => Bed::kept(kept.as_ref()),
             None => {
                 let flags =
@@ -43,16 +43,28 @@ pub fn shared() -> &'static Site {
                 Bed::start(&flags.split_whitespace().collect::<Vec<_>>())
             }
         };
+        Site::furnished(bed)
+    })
+}
+
+/// A cluster of its own, for a test that disturbs a node or the whole cluster: without simulated nodes, and
+/// with as many real ones as `flags` say. What is killed there is back after 3 s.
+pub fn own(flags: &[&str]) -> Site {
+    let always = ["--nodes", "0", "--mode", "open", "--on-component-end", "restart", "--restart-after", "3s"];
+    Site::furnished(Bed::start(&[&always, flags].concat()))
+}
+
+impl Site {
+    /// Puts our own image into the registries of a bed.
+    fn furnished(mut bed: Bed) -> Site {
         let registry =
             Registry::new(bed.ready["registry"].as_str().expect("a bed of real nodes has registries"));
         let archive = std::env::var("QUAYCTL_TEST_IMAGE").expect("tests/e2e.sh names our image's archive");
         registry.command(&["push-archive", &archive, "quayctl-controller:test"], &[]);
         bed.carrier = registry.face("ours", &[]).image("quayctl-controller:test");
         Site { bed, registry }
-    })
-}
+    }
 
-impl Site {
     /// `run -o json` of one group `g` of these images on these nodes, in a namespace of its own. `more`
     /// are further lines of the group.
     #[track_caller]

@@ -3,6 +3,7 @@
 //!
 //! * `templates`: what each way of pulling leaves on a node.
 //! * `disturbed`: a pull in which a disk, a deadline, a node or one of its programs fails.
+//! * `installed`, `serving`: `deploy/` and `deploy/serve`, their pods on real nodes.
 //! * `left_behind`: a bed that is killed leaves nothing on the machine.
 #![allow(
     clippy::unwrap_used,
@@ -14,8 +15,10 @@
 )]
 
 mod disturbed;
+mod installed;
 mod left_behind;
 mod registry;
+mod serving;
 mod site;
 #[allow(dead_code, reason = "shared with the tests on simulated nodes")]
 #[path = "../it/support/mod.rs"]

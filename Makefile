@@ -7,7 +7,7 @@ CLUSTER ?=
 BENCH_NODES := $(if $(filter file,$(origin NODES)),NODES=,NODES=$(NODES))
 CLUSTER_DIR := target/cluster$(if $(CLUSTER),/$(CLUSTER))
 
-.PHONY: help demo test e2e lint image bench bench-check bench-scale bench-serve cluster-up cluster-down clean-cache
+.PHONY: help demo test e2e lint image bench bench-check bench-pull bench-scale bench-serve cluster-up cluster-down clean-cache
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
@@ -31,6 +31,9 @@ bench: ## measure against kubectl on a real control plane, about 9 minutes: NODE
 
 bench-check: ## measure what needs no cluster: check and render
 	@tests/bench_check.sh
+
+bench-pull: ## measure what a pull ahead saves behind a thin link, on real nodes, as root, about 13 minutes
+	@tests/bench_pull.sh
 
 bench-scale: ## measure with 1,000 and 5,000 nodes of 20 images: NODES=1000,5000
 	@$(BENCH_NODES) tests/bench.sh scale

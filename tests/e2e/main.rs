@@ -4,6 +4,7 @@
 //! * `templates`: what each way of pulling leaves on a node.
 //! * `disturbed`: a pull in which a disk, a deadline, a node or one of its programs fails.
 //! * `installed`, `serving`: `deploy/` and `deploy/serve`, their pods on real nodes.
+//! * `references`: which other reference of an image finds it on the node.
 //! * `left_behind`: a bed that is killed leaves nothing on the machine.
 #![allow(
     clippy::unwrap_used,
@@ -17,6 +18,7 @@
 mod disturbed;
 mod installed;
 mod left_behind;
+mod references;
 mod registry;
 mod serving;
 mod site;

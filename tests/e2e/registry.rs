@@ -95,6 +95,12 @@ impl Face {
         self.counts()[&self.name]["active"].as_u64().expect("a face counts what it is doing")
     }
 
+    /// What it was asked for since the last call.
+    #[track_caller]
+    pub fn counts_until_now(&self) -> Value {
+        self.registry.command(&["counts", &self.name], &["--reset"])[&self.name].take()
+    }
+
     /// What it was asked for.
     #[track_caller]
     pub fn counts(&self) -> Value {

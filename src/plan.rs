@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 pub use agenda::{Agenda, Cause, Due, Traces, Turns};
 pub use arrivals::{Arrivals, JobEnd};
+pub use deadline::{ShortDeadline, TimedJob};
 pub use node::{ListedNode, Node, Taint};
 pub use presence::CompletedJob;
 pub use queue::{JobIndex, Queue};
@@ -19,6 +20,7 @@ use crate::config::{Config, Group, Limit, TemplateName, go_duration, sha256_hex}
 mod agenda;
 mod arrivals;
 mod content;
+mod deadline;
 mod eligibility;
 mod name;
 pub mod node;

@@ -8,7 +8,7 @@ use super::watch::SeenJob;
 use super::wire::WatchedJob;
 use super::{Cluster, ClusterError};
 use crate::outcome::{Ending, Verdict, read_annotation};
-use crate::plan::CompletedJob;
+use crate::plan::{CompletedJob, TimedJob};
 use crate::render::label;
 
 /// A Job of 20 images is 12 KB of JSON.
@@ -23,25 +23,39 @@ impl Cluster {
         namespace: &str,
         instance: &str,
     ) -> Result<Vec<CompletedJob>, ClusterError> {
+        self.list_earlier(namespace, instance, |job| completed_job(SeenJob::new(job)?)).await
+    }
+
+    /// What the Jobs of `instance` in `namespace` took that are Complete, or that ran into their deadline. A
+    /// list that outlives the API server's history gives what came until then.
+    pub async fn list_timed(&self, namespace: &str, instance: &str) -> Result<Vec<TimedJob>, ClusterError> {
+        self.list_earlier(namespace, instance, timed_job).await
+    }
+
+    async fn list_earlier<T>(
+        &self,
+        namespace: &str,
+        instance: &str,
+        keep: impl Fn(&WatchedJob) -> Option<T>,
+    ) -> Result<Vec<T>, ClusterError> {
         let jobs = Api::<WatchedJob>::namespaced(self.client.clone(), namespace);
         let ours =
             format!("{}={},{}={instance}", label::MANAGED_BY, label::MANAGED_BY_VALUE, label::INSTANCE);
         let mut params = ListParams::default().labels(&ours).limit(PAGE_SIZE);
-        let mut completed = Vec::new();
+        let mut kept = Vec::new();
         loop {
             let page = match self.patiently(|| jobs.list(&params)).await {
                 Ok(page) => page,
-                Err(kube::Error::Api(status)) if status.code == 410 => return Ok(completed),
+                Err(kube::Error::Api(status)) if status.code == 410 => return Ok(kept),
                 Err(error) => {
                     let access = Access { verb: "list", resource: "jobs.batch", namespace: Some(namespace) };
                     return Err(ClusterError::from_kube(&self.server, access, &error));
                 }
             };
-            let seen = page.items.iter().filter_map(SeenJob::new);
-            completed.extend(seen.filter_map(completed_job));
+            kept.extend(page.items.iter().filter_map(&keep));
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
-                return Ok(completed);
+                return Ok(kept);
             }
         }
     }
@@ -55,4 +69,19 @@ fn completed_job(job: SeenJob) -> Option<CompletedJob> {
             .is_some_and(|outcome| outcome.verdict == Verdict::Succeeded),
     };
     is_done.then_some(CompletedJob { namespace, name, group, node, run_id, content })
+}
+
+fn timed_job(job: &WatchedJob) -> Option<TimedJob> {
+    let seen = SeenJob::new(job)?;
+    let seconds = match seen.facts.ending()? {
+        Ending::Complete => {
+            let (start, end) = (job.status.start_time.as_ref()?, job.status.completion_time.as_ref()?);
+            u32::try_from(end.0.duration_since(start.0).as_secs()).ok()?
+        }
+        _ if seen.has_run_into_its_deadline() => seen.deadline_seconds,
+        _ => return None,
+    };
+    let ran_into_deadline = seen.facts.ending() != Some(Ending::Complete);
+    let SeenJob { key: (namespace, name), group, .. } = seen;
+    Some(TimedJob { namespace, name, group, seconds, ran_into_deadline })
 }

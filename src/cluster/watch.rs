@@ -322,10 +322,20 @@ impl SeenJob {
 
     /// Whether a process of its own run has ended it in favour of another run's.
     pub fn has_given_way(&self) -> bool {
-        let outcome = self.note.as_deref().and_then(|note| read_annotation(note, std::iter::empty()));
-        outcome.is_some_and(
-            |outcome| matches!(outcome.verdict, Verdict::Failed(failure) if failure.reason == Reason::Yielded),
-        )
+        self.noted_reason() == Some(Reason::Yielded)
+    }
+
+    /// Whether it was its deadline that ended it, and not a process of ours by another one.
+    pub fn has_run_into_its_deadline(&self) -> bool {
+        self.deadline_seconds != ENDED_BY_US_SECONDS && self.noted_reason() == Some(Reason::DeadlineExceeded)
+    }
+
+    /// Why it failed, where a process of ours has said so.
+    fn noted_reason(&self) -> Option<Reason> {
+        match read_annotation(self.note.as_deref()?, std::iter::empty())?.verdict {
+            Verdict::Failed(failure) => Some(failure.reason),
+            Verdict::Succeeded => None,
+        }
     }
 
     /// Whether it was ended while a queue held it: it does nothing any more, and never ends. Once it is

@@ -7,12 +7,13 @@ use super::plan::plan_over;
 use super::{CommandError, NO_CLUSTER, SUCCESS, USAGE, connect_options, write_stderr};
 use crate::cli::{GlobalArgs, Selection};
 use crate::cluster::{ApplyError, Cluster, ImageRewrite, Permission};
-use crate::config::Group;
 use crate::config::load::Loaded;
+use crate::config::{Group, go_duration};
 use crate::outcome::Failure;
 use crate::outside_text::one_line;
 use crate::plan::{Plan, PlannedJob, RunId};
 use crate::render::{Manifest, RenderError, Renderer};
+use crate::words::counted;
 
 /// What a run does in each namespace of Jobs. `deploy/rbac.yaml` grants the same.
 const IN_NAMESPACE: [(&str, &str, &str); 9] = [
@@ -72,6 +73,7 @@ pub async fn ask(
         let help = "set `carrier_image`, or QUAYCTL_CARRIER_IMAGE where it runs";
         write_stderr(&format!("{warning}; {help}\n"));
     }
+    asked.deadlines(&plan).await?;
     let (mut refused, mut renamed) = (false, false);
     for job in one_of_each(&plan) {
         let manifest = match renderer.render(job) {
@@ -173,6 +175,33 @@ impl Asked {
             }
         }
         Ok(missing)
+    }
+
+    /// Warns of deadlines that are short for what earlier runs took. Nothing is wrong with the config, so it
+    /// decides nothing.
+    async fn deadlines(&self, plan: &Plan) -> Result<(), CommandError> {
+        let mut earlier = Vec::new();
+        for namespace in plan.namespaces() {
+            earlier.extend(self.cluster.list_timed(&namespace, &plan.identity.instance).await?);
+        }
+        for short in plan.short_deadlines(&earlier) {
+            let took = go_duration(short.slowest.seconds.into());
+            let took = match short.slowest.ran_into_deadline {
+                true => format!("ran into its deadline of {took}"),
+                false => format!("took {took}"),
+            };
+            write_stderr(&format!(
+                "group {:?}: its deadline of {} is short: of {}, the slowest ({}) {took}, and {} ran into a deadline; a kubelet \
+                 goes on with a pull when its Job has ended, while the next node begins; use {} or more\n",
+                short.group,
+                go_duration(short.deadline_seconds.into()),
+                counted(short.jobs, "earlier Job"),
+                short.slowest.name,
+                short.cut,
+                go_duration(short.enough_seconds()),
+            ));
+        }
+        Ok(())
     }
 
     /// Whether the API server would take the Job, and the pod that the Job controller would make of it.

@@ -472,6 +472,28 @@ fn check_cluster(bed: &Bed, namespace: &str, config: &str) -> Ended {
 }
 
 #[test]
+fn a_deadline_that_earlier_runs_ran_into_is_warned_of() {
+    let bed = shared();
+    let namespace = bed.namespace("short");
+    let config = |deadline: &str| {
+        format!(
+            "[[groups]]\nname = \"g\"\nimages = [\"quay.io/team/slow-20s:1\"]\ndeadline = \"{deadline}\"\n\
+             node_selector = \"kubernetes.io/hostname in (node-010,node-011)\"\n"
+        )
+    };
+    let before = check_cluster(bed, &namespace, &config("2s")).expect_code(0);
+    assert!(!before.stderr.contains("is short"), "{}", before.stderr);
+    bed.run(&namespace, &config("2s"), &[]).expect_code(1);
+    let short = check_cluster(bed, &namespace, &config("3s")).expect_code(0);
+    let told = "group \"g\": its deadline of 3s is short: of 2 earlier Jobs, the slowest (g-node-01";
+    assert!(short.stderr.contains(told), "{}", short.stderr);
+    let told = ") ran into its deadline of 2s, and 2 ran into a deadline;";
+    assert!(short.stderr.contains(told) && short.stderr.contains("use 4s or more"), "{}", short.stderr);
+    let raised = check_cluster(bed, &namespace, &config("4s")).expect_code(0);
+    assert!(!raised.stderr.contains("is short"), "{}", raised.stderr);
+}
+
+#[test]
 fn a_cluster_that_takes_it_all_is_asked_without_a_trace() {
     let bed = shared();
     let namespace = bed.namespace("check");

@@ -45,8 +45,14 @@ impl Provenance {
             lines.push(self.line(key, &[own.key(key)], "none"));
         }
         for (key, default) in DEFAULTS {
-            // Values are merged, so each has an origin of its own, and all of them together have none.
-            if key == "values" && !group.values.is_empty() {
+            // Their entries are merged, so each has an origin of its own, and all of them together have none.
+            let is_table_with_entries = match key {
+                "values" => !group.values.is_empty(),
+                "job_labels" => !group.job_labels.is_empty(),
+                "job_annotations" => !group.job_annotations.is_empty(),
+                _ => false,
+            };
+            if is_table_with_entries {
                 continue;
             }
             lines.push(self.line(key, &[own.key(key), defaults.key(key)], default));
@@ -56,6 +62,14 @@ impl Provenance {
             let toleration = json!({"key": taint.key, "operator": "Exists", "effect": taint.effect.as_str()});
             let text = format!("tolerations += [{toleration}]");
             lines.push(Line { text, origin: "implied by remove_taint".to_owned() });
+        }
+        for (table, entries) in
+            [("job_labels", &group.job_labels), ("job_annotations", &group.job_annotations)]
+        {
+            for key in entries.keys() {
+                let paths = [own.key(table).key(key), defaults.key(table).key(key)];
+                lines.push(self.line(&format!("{table}.{}", toml_key(key)), &paths, "none"));
+            }
         }
         let template = Path::default().key("templates").key(group.template.as_str());
         for key in group.values.keys() {
@@ -80,6 +94,15 @@ impl Provenance {
             }
             None => Line { text: format!("{key} = {default}"), origin: "built-in default".to_owned() },
         }
+    }
+}
+
+/// As TOML writes it: bare where it may be.
+fn toml_key(key: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match !key.is_empty() && key.chars().all(is_bare) {
+        true => key.to_owned(),
+        false => json!(key).to_string(),
     }
 }
 

@@ -221,6 +221,7 @@ fn explain_says_where_each_value_comes_from() {
         [defaults]\n\
         deadline = \"10m\"\n\
         values = { low = 1, high = 1 }\n\
+        job_labels = { team = \"a\", \"kueue.x-k8s.io/queue-name\" = \"pulls\" }\n\
         [[groups]]\n\
         name = \"g\"\n\
         images = [\"nginx:1.29\"]\n\
@@ -235,6 +236,7 @@ fn explain_says_where_each_value_comes_from() {
     let folder = folder(&[("quayctl.toml", config), ("mine.yaml.hbs", &template)]);
     let mut command = quayctl();
     command.current_dir(&folder).args(["check", "--explain", "--instance", "blue"]);
+    command.env("QUAYCTL_DEFAULTS__JOB_LABELS", "{ team = \"b\" }");
     command.env("QUAYCTL_RUN_DEADLINE", "2h").env("MY_POD_NAMESPACE", "pulls");
     let explained = ended(command.env("QUAYCTL_CARRIER_IMAGE", "c:1")).expect_code(0);
     let lines = explained.stdout.lines().filter_map(|line| line.split_once("  # "));
@@ -244,21 +246,24 @@ fn explain_says_where_each_value_comes_from() {
         ("instance = \"blue\"", "--instance or QUAYCTL_INSTANCE"),
         ("concurrency = 7", "quayctl.toml:1:15"),
         ("run_deadline = \"2h\"", "environment variable QUAYCTL_RUN_DEADLINE"),
-        ("name = \"g\"", "quayctl.toml:6:8"),
+        ("name = \"g\"", "quayctl.toml:7:8"),
         ("deadline = \"10m\"", "quayctl.toml:3:12"),
         ("pull_policy = \"IfNotPresent\"", "built-in default"),
         ("keep_jobs = \"1h\"", "built-in default"),
         ("carrier_image = \"c:1\"", "environment variable QUAYCTL_CARRIER_IMAGE"),
-        ("overlap = \"wait\"", "quayctl.toml:10:11"),
+        ("overlap = \"wait\"", "quayctl.toml:11:11"),
         ("catch_up = true", "built-in default"),
-        ("remove_taint = \"a:NoSchedule\"", "quayctl.toml:11:16"),
+        ("remove_taint = \"a:NoSchedule\"", "quayctl.toml:12:16"),
+        ("job_labels.team = \"b\"", "environment variable QUAYCTL_DEFAULTS__JOB_LABELS"),
+        ("job_labels.\"kueue.x-k8s.io/queue-name\" = \"pulls\"", "quayctl.toml:5:58"),
+        ("job_annotations = {}", "built-in default"),
         (
             "tolerations += [{\"effect\":\"NoSchedule\",\"key\":\"a\",\"operator\":\"Exists\"}]",
             "implied by remove_taint",
         ),
         ("values.low = 1", "quayctl.toml:4:18"),
-        ("values.middle = 2", "quayctl.toml:14:31"),
-        ("values.high = 3", "quayctl.toml:9:19"),
+        ("values.middle = 2", "quayctl.toml:15:31"),
+        ("values.high = 3", "quayctl.toml:10:19"),
     ] {
         assert_eq!(lines.get(value), Some(&origin), "{value}\n{}", explained.stdout);
     }

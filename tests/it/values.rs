@@ -232,7 +232,34 @@ fn other_keys_that_check_takes_are_taken_and_those_it_refuses_are_refused() {
         let line = format!("pull_secrets = [{}]", json!(name));
         (line, text(|group, name| group.pull_secrets = vec![name], name), verdict)
     };
+    let labelled = |key: &str, value: &str, verdict| {
+        let line = format!("job_labels = {{ {} = {} }}", json!(key), json!(value));
+        let entry = (key.to_owned(), value.to_owned());
+        let change: Change = Box::new(move |group| group.job_labels = [entry.clone()].into());
+        (line, change, verdict)
+    };
+    let annotated = |key: &str, value: &str, verdict| {
+        let line = format!("job_annotations = {{ {} = {} }}", json!(key), json!(value));
+        let entry = (key.to_owned(), value.to_owned());
+        let change: Change = Box::new(move |group| group.job_annotations = [entry.clone()].into());
+        (line, change, verdict)
+    };
     let cases: Vec<(String, Change, Verdict)> = vec![
+        labelled("kueue.x-k8s.io/queue-name", "pulls", Taken),
+        labelled("A_b.c", "X.y_z-1", Taken),
+        labelled("team", "", Taken),
+        labelled("job-name", "x", Taken),
+        labelled("a b", "x", Refused),
+        labelled("Example.com/a", "x", Refused),
+        labelled("example.com/", "x", Refused),
+        labelled("a", "b c", Refused),
+        labelled("a", "-b", Refused),
+        labelled("a", &"x".repeat(64), Refused),
+        annotated("Example.com/Owner", "any: text, with\nlines", Taken),
+        annotated("a", "", Taken),
+        annotated("a b", "x", Refused),
+        annotated("-a", "x", Refused),
+        annotated("a/b/c", "x", Refused),
         account("default", Taken),
         account("Bad Name", Refused),
         account("under_score", Refused),

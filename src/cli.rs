@@ -6,7 +6,8 @@ use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -161,7 +162,9 @@ pub struct GlobalArgs {
     #[arg(short, long, global = true, value_name = "FILE", env = "QUAYCTL_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
     /// The kubeconfig to use; in a pod its own service account is the default
-    #[arg(long, global = true, value_name = "FILE")]
+    // An empty one is none, as for kubectl: clap's own parser of paths refuses it.
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::AnyPath,
+        value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub kubeconfig: Option<PathBuf>,
     /// The kubeconfig context to use
     #[arg(long, global = true, value_name = "NAME")]

@@ -184,8 +184,8 @@ fn run_id(global: &GlobalArgs, otherwise: impl FnOnce() -> RunId) -> Result<RunI
 
 fn connect_options(global: &GlobalArgs, loaded: &Loaded) -> ConnectOptions {
     ConnectOptions {
-        kubeconfig: global.kubeconfig.clone(),
-        context: global.context.clone(),
+        kubeconfig: global.kubeconfig.clone().filter(|path| !path.as_os_str().is_empty()),
+        context: given(&global.context),
         in_cluster: loaded.in_cluster,
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use kube::core::Status;
 use thiserror::Error;
 
-use super::credentials::CredentialError;
+use super::connect::{CredentialError, tls_words};
 use crate::outcome::{Failure, Reason};
 use crate::outside_text::one_line_within;
 
@@ -22,6 +22,8 @@ pub enum ClusterError {
     Unreachable { server: String, cause: String },
     #[error("the API server at {server} refuses our credentials: {cause}; log in again or check --context")]
     Unauthorized { server: String, cause: String },
+    #[error("cannot log in to {server}: {cause}")]
+    NoLogin { server: String, cause: String },
     #[error("not allowed to {verb} {resource} {place}: {cause}; grant it to the user or service account, see README.md, Permissions", place = place(namespace))]
     Forbidden {
         verb: &'static str,
@@ -48,7 +50,9 @@ impl ClusterError {
     /// What a node is failed with whose group meets this.
     pub fn failure(&self) -> Failure {
         let reason = match self {
-            ClusterError::Forbidden { .. } | ClusterError::Unauthorized { .. } => Reason::Forbidden,
+            ClusterError::Forbidden { .. }
+            | ClusterError::Unauthorized { .. }
+            | ClusterError::NoLogin { .. } => Reason::Forbidden,
             ClusterError::NamespaceMissing(_) => Reason::NamespaceMissing,
             ClusterError::Kubeconfig(_) | ClusterError::Unreachable { .. } | ClusterError::Api { .. } => {
                 Reason::ApiError
@@ -64,6 +68,7 @@ impl ClusterError {
             ClusterError::NamespaceMissing(namespace) => Some(namespace),
             ClusterError::Kubeconfig(_)
             | ClusterError::Unauthorized { .. }
+            | ClusterError::NoLogin { .. }
             | ClusterError::Unreachable { .. }
             | ClusterError::Api { .. } => None,
         }
@@ -81,7 +86,7 @@ impl ClusterError {
             }
             Some(status) if status.code == 401 => ClusterError::Unauthorized { server, cause },
             Some(_) => ClusterError::Api { server, what: format!("{verb} {resource}"), cause },
-            None if is_credential(error) => ClusterError::Unauthorized { server, cause },
+            None if is_credential(error) => ClusterError::NoLogin { server, cause },
             None => ClusterError::Unreachable { server, cause },
         }
     }
@@ -123,10 +128,27 @@ fn words(error: &kube::Error) -> Cow<'_, str> {
         };
     }
     let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
+    loop {
+        if let Some(of_tls) = tls_error(innermost) {
+            return tls_words(of_tls).into();
+        }
+        match innermost.source() {
+            Some(source) => innermost = source,
+            None => return innermost.to_string().into(),
+        }
     }
-    innermost.to_string().into()
+}
+
+/// Of TLS that was up: a server that refuses our certificate may say so after the handshake.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let io = error.downcast_ref::<std::io::Error>();
+    // The source of such an error is that of the error within.
+    io.and_then(|io| io.get_ref()).and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref())
+}
+
+/// Whether the request was sent, or tried to be, and nobody answered.
+pub fn is_unanswered(error: &kube::Error) -> bool {
+    api_status(error).is_none() && !is_credential(error)
 }
 
 /// Whether the request was not even sent, as there is nothing to log in with.

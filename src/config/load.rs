@@ -65,7 +65,8 @@ pub struct Loaded {
     pub config: Config,
     pub provenance: Provenance,
     pub warnings: Vec<Problem>,
-    /// Whether we run in a pod: the kubelet sets `KUBERNETES_SERVICE_HOST` there.
+    /// Whether we run in a pod: the kubelet sets `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT`
+    /// there, and client-go asks for both.
     pub in_cluster: bool,
     /// SHA-256 over names and bytes of all files that were read or missing: equal for equal files.
     pub fingerprint: String,
@@ -260,7 +261,8 @@ fn load_once(sources: &Sources, reading: &mut Reading) -> Result<Loaded, LoadErr
     warnings.extend(more);
     let (groups, templates) = match config {
         Ok(config) if errors.is_empty() => {
-            let in_cluster = sources.environment.contains_key("KUBERNETES_SERVICE_HOST");
+            let is_set = |name| sources.environment.get(name).is_some_and(|value| !value.is_empty());
+            let in_cluster = is_set("KUBERNETES_SERVICE_HOST") && is_set("KUBERNETES_SERVICE_PORT");
             let fingerprint = reading.fingerprint();
             return Ok(Loaded { config, provenance, warnings, in_cluster, fingerprint });
         }

@@ -5,7 +5,7 @@
 //! checked before it is kept; a token's file is read and a plugin run again when it is time.
 #![expect(clippy::disallowed_methods, reason = "credentials expire by the clock, and may be in a file")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,13 +17,14 @@ use futures::future::BoxFuture;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, StatusCode};
 use kube::client::Body;
-use kube::config::{AuthInfo, ExecConfig};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
 
+use super::access::{ClientCertificate, Login, Pem, Plugin};
 use super::plugin;
+use super::tls::Identity;
 
 /// The kubelet renews a token well before it expires; client-go reads it as often.
 const FILE_FOR: Duration = Duration::from_secs(60);
@@ -36,100 +37,92 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 #[error("{0}")]
 pub struct CredentialError(pub String);
 
-type Refreshed = Result<(HeaderValue, Option<Instant>), CredentialError>;
+/// A header, and until when it is worth something; `None`: as long as it is not refused.
+type Header = (HeaderValue, Option<Instant>);
+type Refreshed = Result<Option<Header>, CredentialError>;
 
 /// Where the header comes from.
 #[derive(Clone)]
 enum Source {
-    Fixed(Option<HeaderValue>),
+    Fixed,
     File(PathBuf),
-    Plugin(Arc<ExecConfig>),
+    /// It gives a certificate as well, or instead.
+    Plugin(Arc<Plugin>, Identity),
 }
 
 /// A layer that adds the header.
 #[derive(Clone)]
 pub struct Credentials {
     source: Source,
-    first: Option<(HeaderValue, Option<Instant>)>,
+    first: Option<Header>,
 }
 
 impl Credentials {
-    /// Takes what proves the user's identity out of `user`, but for client certificates, which stay (or are
-    /// put) there for TLS. `url_user` is what stood before the `@` of the server's URL.
-    pub async fn take(user: &mut AuthInfo, url_user: Option<&str>) -> Result<Credentials, CredentialError> {
-        let fixed = |header| Ok(Credentials { source: Source::Fixed(header), first: None });
-        let provider = user.auth_provider.take();
-        let (name, password) = (user.username.take(), user.password.take());
-        let (token, file) = (user.token.take(), user.token_file.take());
-        let exec = user.exec.take();
-        if let Some(provider) = provider {
-            return match (provider.name.as_str(), provider.config.get("id-token")) {
-                ("oidc", Some(token)) => fixed(Some(bearer(token, "the auth provider's id-token")?)),
-                ("oidc", None) => Err(CredentialError("the auth provider oidc has no id-token".to_owned())),
-                (name, _) => Err(CredentialError(format!(
-                    "the auth provider {name:?} is not supported, as in kubectl since 1.26; use its exec plugin"
-                ))),
-            };
+    /// `url_user` is what stood before the `@` of the server's URL. A plugin's certificate goes to `identity`.
+    pub async fn new(
+        login: Login,
+        url_user: Option<&str>,
+        identity: &Identity,
+    ) -> Result<Credentials, CredentialError> {
+        let fixed = |header| Ok(Credentials { source: Source::Fixed, first: Some((header, None)) });
+        // Go writes this one into the request before anybody else is asked.
+        if let Some(user) = url_user {
+            let (user, password) = user.split_once(':').unwrap_or((user, ""));
+            return fixed(basic(user, password)?);
         }
-        if let Some(name) = name.filter(|name| !name.is_empty()) {
-            let password = password.as_ref().map_or("", |password| password.expose_secret());
-            return fixed(Some(basic(&format!("{name}:{password}"))?));
-        }
-        if let Some(token) =
-            token.as_ref().map(|token| token.expose_secret()).filter(|token| !token.is_empty())
-        {
-            return fixed(Some(bearer(token, "the user's token")?));
-        }
-        if let Some(file) = file.filter(|file| !file.is_empty()) {
-            let path = PathBuf::from(file);
-            let first = Some((read_token(&path)?, Some(Instant::now() + FILE_FOR)));
-            return Ok(Credentials { source: Source::File(path), first });
-        }
-        if let Some(exec) = exec {
-            let exec = Arc::new(exec);
-            let (first, certificate) = ask(&exec).await?;
-            if let Some((certificate, key)) = certificate {
-                user.client_certificate_data = Some(STANDARD.encode(certificate));
-                user.client_key_data = Some(STANDARD.encode(key).into());
+        match login {
+            Login::Nothing => Ok(Credentials { source: Source::Fixed, first: None }),
+            Login::Basic { user, password } => fixed(basic(&user, password.expose_secret())?),
+            Login::Token { from, token } => fixed(bearer(token.expose_secret(), &from)?),
+            Login::TokenFile { file, otherwise } => {
+                let first = match (read_token(&file), otherwise) {
+                    (Ok(token), _) => (token, Some(Instant::now() + FILE_FOR)),
+                    (Err(_), Some(token)) => {
+                        (bearer(token.expose_secret(), "`token`")?, Some(Instant::now() + AGAIN_AFTER))
+                    }
+                    (Err(error), None) => return Err(error),
+                };
+                Ok(Credentials { source: Source::File(file), first: Some(first) })
             }
-            return match first {
-                Some(first) => Ok(Credentials { source: Source::Plugin(exec), first: Some(first) }),
-                None => fixed(None),
-            };
-        }
-        match url_user {
-            Some(user) => fixed(Some(basic(user)?)),
-            None => fixed(None),
+            Login::Plugin(plugin) => {
+                let plugin = Arc::from(plugin);
+                let first = ask(&plugin, identity).await?;
+                Ok(Credentials { source: Source::Plugin(plugin, identity.clone()), first })
+            }
         }
     }
 }
 
-type Certificate = (String, String);
-
 /// Runs the plugin, and checks what it gives.
-async fn ask(
-    exec: &ExecConfig,
-) -> Result<(Option<(HeaderValue, Option<Instant>)>, Option<Certificate>), CredentialError> {
+async fn ask(plugin: &Plugin, identity: &Identity) -> Refreshed {
     let plugin::Answer { token, certificate, valid_for } =
-        plugin::run(exec).await.map_err(CredentialError)?;
+        plugin::run(plugin).await.map_err(CredentialError)?;
     let until = valid_for.map(|valid| Instant::now() + valid.saturating_sub(EXPIRY_MARGIN));
-    let header = match token {
-        Some(token) => Some((bearer(&token, "the plugin's token")?, until)),
-        None => None,
+    let text = |key: &str, text: String| Pem::Text {
+        from: plugin::part(plugin, key),
+        text: SecretString::from(text),
     };
-    Ok((header, certificate))
+    let certificate = certificate.map(|(certificate, key)| ClientCertificate {
+        certificate: text("clientCertificateData", certificate),
+        key: text("clientKeyData", key),
+    });
+    identity.replace(certificate.as_ref()).map_err(CredentialError)?;
+    match token {
+        Some(token) => Ok(Some((bearer(&token, &plugin::part(plugin, "token"))?, until))),
+        None => Ok(None),
+    }
 }
 
-fn read_token(path: &PathBuf) -> Result<HeaderValue, CredentialError> {
+fn read_token(file: &Path) -> Result<HeaderValue, CredentialError> {
     let cannot = |error: &dyn std::fmt::Display| {
-        CredentialError(format!("cannot read the token in {}: {error}", path.display()))
+        CredentialError(format!("cannot read the token in {}: {error}", file.display()))
     };
-    super::kubeconfig::check_file(path).map_err(|error| cannot(&error))?;
-    let text = std::fs::read_to_string(path).map_err(|error| cannot(&error))?;
+    super::kubeconfig::check_file(file).map_err(|error| cannot(&error))?;
+    let text = std::fs::read_to_string(file).map_err(|error| cannot(&error))?;
     // As client-go reads it: editors and `echo` end a file with a line break.
     match text.trim() {
         "" => Err(cannot(&"it is empty")),
-        token => bearer(token, &format!("the token in {}", path.display())),
+        token => bearer(token, &format!("the token in {}", file.display())),
     }
 }
 
@@ -141,8 +134,10 @@ fn bearer(token: &str, what: &str) -> Result<HeaderValue, CredentialError> {
     Ok(value)
 }
 
-fn basic(user: &str) -> Result<HeaderValue, CredentialError> {
-    let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(user)))
+/// HTTP basic authentication.
+pub fn basic(user: &str, password: &str) -> Result<HeaderValue, CredentialError> {
+    let login = STANDARD.encode(format!("{user}:{password}"));
+    let mut value = HeaderValue::from_str(&format!("Basic {login}"))
         .map_err(|_| CredentialError("the user's name and password fit into no header".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
@@ -152,10 +147,9 @@ impl<S> Layer<S> for Credentials {
     type Service = Authorized<S>;
 
     fn layer(&self, inner: S) -> Authorized<S> {
-        let (header, until) = match (&self.source, &self.first) {
-            (Source::Fixed(header), _) => (header.clone(), None),
-            (_, Some((header, until))) => (Some(header.clone()), *until),
-            (_, None) => (None, None),
+        let (header, until) = match &self.first {
+            Some((header, until)) => (Some(header.clone()), *until),
+            None => (None, None),
         };
         Authorized {
             inner,
@@ -189,29 +183,29 @@ pub struct Authorized<S> {
 }
 
 impl<S> Authorized<S> {
-    fn is_stale(&self) -> bool {
-        let is_refused = self.refused.0.swap(false, std::sync::atomic::Ordering::Relaxed);
+    /// Whether it is time to ask anew. Forgets that it was refused.
+    fn take_stale(&self) -> bool {
+        let was_refused = self.refused.0.swap(false, std::sync::atomic::Ordering::Relaxed);
         match &self.source {
-            Source::Fixed(_) => false,
+            Source::Fixed => false,
             _ => {
-                is_refused || self.failed.is_some() || self.until.is_some_and(|until| Instant::now() >= until)
+                was_refused
+                    || self.failed.is_some()
+                    || self.until.is_some_and(|until| Instant::now() >= until)
             }
         }
     }
 
     fn refresh(&self) -> Option<BoxFuture<'static, Refreshed>> {
         match &self.source {
-            Source::Fixed(_) => None,
-            Source::File(path) => {
-                let read = read_token(path).map(|header| (header, Some(Instant::now() + FILE_FOR)));
+            Source::Fixed => None,
+            Source::File(file) => {
+                let read = read_token(file).map(|header| Some((header, Some(Instant::now() + FILE_FOR))));
                 Some(futures::future::ready(read).boxed())
             }
-            Source::Plugin(exec) => {
-                let exec = exec.clone();
-                Some(Box::pin(async move {
-                    let (header, _) = ask(&exec).await?;
-                    header.ok_or_else(|| CredentialError("the plugin gave no token this time".to_owned()))
-                }))
+            Source::Plugin(plugin, identity) => {
+                let (plugin, identity) = (plugin.clone(), identity.clone());
+                Some(Box::pin(async move { ask(&plugin, &identity).await }))
             }
         }
     }
@@ -228,7 +222,7 @@ where
     type Future = BoxFuture<'static, Result<S::Response, BoxError>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if self.refresh.is_none() && self.is_stale() {
+        if self.refresh.is_none() && self.take_stale() {
             self.refresh = self.refresh();
         }
         if let Some(refresh) = &mut self.refresh {
@@ -236,7 +230,12 @@ where
             self.refresh = None;
             self.failed = None;
             match (refreshed, &self.source) {
-                (Ok((header, until)), _) => (self.header, self.until) = (Some(header), until),
+                (Ok(first), _) => {
+                    (self.header, self.until) = match first {
+                        Some((header, until)) => (Some(header), until),
+                        None => (None, None),
+                    }
+                }
                 // A file that is gone does not take the token away that was in it (kubernetes#68164).
                 (Err(_), Source::File(_)) => self.until = Some(Instant::now() + AGAIN_AFTER),
                 (Err(error), _) => self.failed = Some(error),

@@ -78,12 +78,13 @@ impl Cluster {
         let server = self.server.clone();
         let stream = notices(events, move |error| failure(&server, "nodes", None, error));
         let mut watch = NodeWatch { stream: stream.boxed(), there: Vec::new() };
-        match timeout(PATIENCE, watch.first_list()).await {
+        let mut answer = None;
+        match timeout(PATIENCE, watch.first_list(&mut answer)).await {
             Ok(first) => first.map(|()| watch),
-            Err(_) => {
+            Err(_) => Err(answer.unwrap_or_else(|| {
                 let cause = format!("no list of nodes within {} s", PATIENCE.as_secs());
-                Err(ClusterError::Unreachable { server: self.server.clone(), cause })
-            }
+                ClusterError::Unreachable { server: self.server.clone(), cause }
+            })),
         }
     }
 }
@@ -106,14 +107,20 @@ impl NodeWatch {
         std::mem::take(&mut self.there)
     }
 
-    async fn first_list(&mut self) -> Result<(), ClusterError> {
+    /// What the API server last answered in place of a list goes to `answer`.
+    async fn first_list(&mut self, answer: &mut Option<ClusterError>) -> Result<(), ClusterError> {
         loop {
             match self.stream.next().await {
                 Some(NodeNotice::Seen(NodeSeen::Node(node))) => self.there.push(*node),
                 Some(NodeNotice::Denied(error)) => return Err(error),
                 Some(NodeNotice::Listed) | None => return Ok(()),
                 // A list that broke off begins again from its first page.
-                Some(NodeNotice::Seen(NodeSeen::Trouble(_))) => self.there.clear(),
+                Some(NodeNotice::Seen(NodeSeen::Trouble(error))) => {
+                    self.there.clear();
+                    if let ClusterError::Api { .. } = error {
+                        *answer = Some(error);
+                    }
+                }
                 Some(NodeNotice::Seen(NodeSeen::Gone(_))) => {}
             }
         }

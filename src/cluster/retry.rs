@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt, stream};
 use kube::runtime::watcher::{self, Event};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::error::api_status;
+use super::error::{api_status, describe, is_unanswered};
 use super::refusal::is_access_refused;
 use super::traffic::Traffic;
 use super::{CALL_TIMEOUT, Cluster};
@@ -72,6 +72,7 @@ where
     F: Future<Output = Result<T, kube::Error>>,
 {
     let mut retries = Retries::new(limits, Instant::now());
+    let mut answered = None;
     loop {
         let limit = retries.call_limit(Instant::now());
         let error = match timeout(limit, call()).await {
@@ -79,12 +80,26 @@ where
             Ok(Err(error)) => error,
             Err(_) => no_answer(limit),
         };
-        let Some(pause) = retries.pause_after(&error, Instant::now(), fastrand::f64()) else {
-            return Err(error);
+        let now = Instant::now();
+        let Some(pause) = retries.pause_after(&error, now, fastrand::f64()) else {
+            return Err(believed(error, answered));
         };
         tracing::debug!(%error, ?pause, "call failed, trying again");
         traffic.retried();
+        if let Some(status) = api_status(&error) {
+            traffic.try_again_after(format!("{}: {}", status.code, describe(&error)), now.into_std());
+            answered = Some(error);
+        }
         sleep(pause).await;
+    }
+}
+
+/// What is said of a call that failed for good. An answer is one: what it said is told, also where there was
+/// none to the last try.
+fn believed(error: kube::Error, answered: Option<kube::Error>) -> kube::Error {
+    match answered {
+        Some(answer) if is_unanswered(&error) => answer,
+        _ => error,
     }
 }
 

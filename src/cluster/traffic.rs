@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use futures::{Stream, StreamExt};
@@ -41,7 +42,13 @@ struct Counts {
     retries: AtomicU64,
     throttled: AtomicU64,
     watch_restarts: AtomicU64,
+    /// The last answer that made us try again, and when one was told.
+    answer: Mutex<Option<(String, Instant)>>,
+    told: Mutex<Option<Instant>>,
 }
+
+/// How often answers are told that make us try again: one outage meets every call that is under way.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// What requests are told apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,6 +81,23 @@ impl Traffic {
     /// Watches that had to list anew, beyond each one's first list.
     pub fn watch_restarts(&self) -> u64 {
         self.0.watch_restarts.load(Ordering::Relaxed)
+    }
+
+    /// Keeps an answer that makes us try again, and tells it now and then.
+    pub(super) fn try_again_after(&self, answer: String, now: Instant) {
+        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| now.saturating_duration_since(told) >= TELL_EVERY) {
+            tracing::info!("the API server answers {answer}; trying again");
+            *told = Some(now);
+        }
+        *self.0.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some((answer, now));
+    }
+
+    /// What the API server last answered that made us try again, where that is no longer ago than `age_max`.
+    pub(super) fn last_answer(&self, now: Instant, age_max: Duration) -> Option<String> {
+        let answer = self.0.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_recent = |at: Instant| now.saturating_duration_since(at) <= age_max;
+        answer.as_ref().filter(|(_, at)| is_recent(*at)).map(|(answer, _)| answer.clone())
     }
 
     pub(super) fn retried(&self) {

@@ -405,6 +405,28 @@ async fn a_server_that_asks_for_an_hour_does_not_keep_a_run_beyond_its_deadline(
 }
 
 #[tokio::test]
+async fn a_webhook_that_is_down_is_told_by_its_name_and_not_as_a_server_that_cannot_be_reached() {
+    fn down(_: &Value) -> Response {
+        failure(500, "InternalError", "failed calling webhook \"w.example.com\": connection refused")
+    }
+    let (server, kubeconfig, serving) = start(1, vec![down], usize::MAX).await;
+    let mut config = NamedTempFile::with_suffix(".toml").unwrap();
+    let text = "run_deadline = \"3s\"\n[[groups]]\nname = \"g\"\nimages = [\"quay.io/team/app:1.0\"]\n";
+    write!(config, "{text}").unwrap();
+    let mut command = quayctl();
+    command.args(["run", "--config"]).arg(config.path()).arg("--kubeconfig").arg(kubeconfig.path());
+    let ended = tokio::task::spawn_blocking(move || ended(&mut command)).await.unwrap();
+    serving.abort();
+    assert!(server.posts() > 1, "{}", ended.stderr);
+    let told = "INFO the API server answers 500: failed calling webhook \"w.example.com\": connection refused; trying again";
+    let plain = ended.stderr.replace("  ", " ");
+    assert!(plain.contains(told), "{plain}");
+    assert!(!plain.contains("cannot reach"), "{plain}");
+    let last = plain.lines().last().unwrap();
+    assert!(last.contains("failed calling webhook"), "{plain}");
+}
+
+#[tokio::test]
 async fn an_api_server_that_has_just_started_and_refuses_everybody_is_waited_for() {
     for code in [401, 403] {
         let world = World { refuses: Some((code, Duration::from_secs(6))), ..World::default() };

@@ -2,6 +2,8 @@ use super::*;
 use kube::core::Status;
 use kube::core::response::StatusDetails;
 
+use crate::cluster::connect::CredentialError;
+
 fn answer(code: u16) -> kube::Error {
     kube::Error::Api(Status::failure("words", "Reason").with_code(code).boxed())
 }
@@ -214,4 +216,35 @@ async fn a_watch_that_cannot_go_on_from_where_it_was_begins_anew() {
     let words: Vec<bool> = items.iter().map(Result::is_ok).collect();
     assert_eq!(words, [true, false, true, true]);
     assert_eq!(count.load(std::sync::atomic::Ordering::Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_answer_is_what_is_said_where_the_last_try_had_none() {
+    let no_login = || kube::Error::Service(Box::new(CredentialError("no session".to_owned())));
+    type MakeError = fn() -> kube::Error;
+    let cases: [(MakeError, MakeError, u16); 4] = [
+        (|| answer(503), unreachable, 503),
+        (unreachable, || answer(500), 500),
+        (unreachable, unreachable, 0),
+        // Who we are is not the server's affair.
+        (|| answer(503), no_login, 0),
+    ];
+    for (first, then, expected) in cases {
+        let (mut is_first, traffic) = (true, Traffic::default());
+        let ended = with_retries(&traffic, OF_CALLS, || {
+            let error = if std::mem::take(&mut is_first) { first() } else { then() };
+            async { Err::<(), _>(error) }
+        });
+        let code = ended.await.map_err(|error| api_status(&error).map_or(0, |status| status.code));
+        assert_eq!(code, Err(expected));
+    }
+}
+
+#[test]
+fn an_answer_that_makes_us_try_again_is_remembered_for_a_while() {
+    let (traffic, now) = (Traffic::default(), std::time::Instant::now());
+    assert_eq!(traffic.last_answer(now, PATIENCE), None);
+    traffic.try_again_after("500: failed calling webhook".to_owned(), now);
+    assert_eq!(traffic.last_answer(now + PATIENCE, PATIENCE).as_deref(), Some("500: failed calling webhook"));
+    assert_eq!(traffic.last_answer(now + PATIENCE * 2, PATIENCE), None);
 }

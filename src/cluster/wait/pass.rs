@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::super::retry::PATIENCE;
 use super::super::watch::JobKey;
 use super::super::{Cluster, ClusterError, Watches};
 use super::batch::{Batch, Render};
@@ -79,8 +80,19 @@ impl Cluster {
             End::Fatal(error) => Some(error),
             End::Done if late.is_some() => late,
             End::Deadline if !answers || !runner.answers.is_empty() => {
-                let cause = format!("no answer within {} s at the run's deadline", LAST_ANSWERS.as_secs());
-                Some(ClusterError::Unreachable { server: self.server.clone(), cause })
+                let server = self.server.clone();
+                let said = self.traffic.last_answer(Instant::now().into_std(), PATIENCE).filter(|_| answers);
+                Some(match said {
+                    // It was there all the time, and had us try again.
+                    Some(cause) => {
+                        ClusterError::Api { server, what: "what the run still asked for".to_owned(), cause }
+                    }
+                    None => {
+                        let seconds = LAST_ANSWERS.as_secs();
+                        let cause = format!("no answer within {seconds} s at the run's deadline");
+                        ClusterError::Unreachable { server, cause }
+                    }
+                })
             }
             End::Done | End::Stopped | End::Deadline => None,
         };

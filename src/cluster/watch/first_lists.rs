@@ -80,10 +80,7 @@ impl FirstLists {
         }
         match timeout(PATIENCE, self.drain(missing)).await {
             Ok(drained) => drained?,
-            Err(_) => {
-                let cause = format!("no list of Jobs, pods and events within {} s", PATIENCE.as_secs());
-                return Err(ClusterError::Unreachable { server: self.server.clone(), cause });
-            }
+            Err(_) => return Err(self.unlisted()),
         }
         if let Wanted::LastRuns = self.wanted {
             self.forget_earlier_runs();
@@ -92,6 +89,18 @@ impl FirstLists {
             Some(error) if self.namespaces.is_empty() => Err(error.clone()),
             _ => Ok(()),
         }
+    }
+
+    /// Why there is no list: what the API server last answered, else that it did not.
+    fn unlisted(&self) -> ClusterError {
+        let answer = self.listed.iter().rev().find_map(|seen| match seen {
+            Seen::Trouble(error @ ClusterError::Api { .. }) => Some(error.clone()),
+            _ => None,
+        });
+        answer.unwrap_or_else(|| {
+            let cause = format!("no list of Jobs, pods and events within {} s", PATIENCE.as_secs());
+            ClusterError::Unreachable { server: self.server.clone(), cause }
+        })
     }
 
     pub fn into_watches(self) -> Watches {

@@ -7,6 +7,7 @@
 //! * `adoption`, `limits`: a run's identity and bounds, on the real control plane.
 //! * `check`: what `check` says, with and without a cluster, and what editors and shells get.
 //! * `cluster`: claims about Kubernetes, against a real control plane (`tests/cluster`).
+//! * `connecting`: kubectl and we are given the same.
 //! * `deploy`: the rights that `deploy/` gives. `eligibility`: which nodes get a Job.
 //! * `election`: one of several controllers leads. `gate`: a node's label and startup taint.
 //! * `faults`: what a run does while parts of the cluster die, hang or vanish.
@@ -39,6 +40,7 @@ mod cases;
 mod check;
 mod cli;
 mod cluster;
+mod connecting;
 mod deploy;
 mod election;
 mod eligibility;

@@ -26,7 +26,7 @@ pub fn logins() -> Vec<Row> {
         user("no token", "token: null").differs(ASKS, Sends),
         user("a number as token", "token: 12345").says("`users[0].user.token`"),
         user("a token with blanks", "token: ' t0ken '").differs(
-            "blanks around a token are sent by kubectl as they are, and no server takes that",
+            "Go leaves a blank at the end of a header away before it sends it, and a server when it has come",
             Sends,
         ),
         user("a token with a line break", "token: \"t0ken\\n\"").says("no header can have"),

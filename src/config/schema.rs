@@ -108,7 +108,8 @@ struct Group {
     /// A limit narrower than the top-level one: a number of nodes, or a percentage of the group's
     /// eligible nodes, rounded up.
     concurrency: Option<Limit>,
-    /// A node's Job is ended after this: `activeDeadlineSeconds`. 1s to 168h. Default: `5m`.
+    /// A node's Job is ended after this: `activeDeadlineSeconds`. 1s to 168h. It ends no pull, so it has to be longer than
+    /// the slowest one: docs/deploying.md. Default: `5m`.
     deadline: Option<Duration>,
     /// Where this group's Jobs live. Default: the top-level one.
     #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]

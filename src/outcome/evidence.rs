@@ -45,6 +45,8 @@ pub struct Evidence {
     unschedulable: Option<String>,
     pod_failure: Option<Failure>,
     trouble: Option<Trouble>,
+    /// What in its pod keeps a container from ever being created.
+    never_created: Option<String>,
     /// Names of pull secrets that the kubelet has not found.
     secrets_missing: Option<String>,
     rejection: Option<Rejection>,
@@ -60,7 +62,7 @@ pub struct Evidence {
 pub enum Decision {
     Wait,
     /// Nothing more can come of it: every image is decided and at least one cannot be pulled, or every
-    /// image is there and the carrier is broken, or no pod can be made, or the node is gone.
+    /// image is there and the carrier is broken or never created, or no pod can be made, or the node is gone.
     EndEarly,
 }
 
@@ -268,7 +270,7 @@ impl Evidence {
         }
         // With no image that a container shows only the Job's end tells, and then it is to be seen.
         let shown = self.images.iter().all(|image| !image.witness.containers.is_empty());
-        if self.all_proven() && shown && self.broken_carrier().is_some() {
+        if self.all_proven() && shown && (self.broken_carrier().is_some() || self.never_created.is_some()) {
             return Decision::EndEarly;
         }
         let decided = self.images.iter().all(|image| image.proven || image.attempts.is_hopeless());
@@ -288,6 +290,11 @@ impl Evidence {
     pub fn broken_carrier(&self) -> Option<Failure> {
         let confirmed = self.carrier.attempts.values().any(Attempts::is_confirmed);
         self.carrier_failure().filter(|_| confirmed)
+    }
+
+    /// Why a container of the pod is never created: its image is to run as root, say, which the pod forbids.
+    pub fn never_created(&self) -> Option<&str> {
+        self.never_created.as_deref()
     }
 
     /// What the registry refuses for want of a secret is the secret's fault.
@@ -321,6 +328,10 @@ impl Evidence {
     fn observe_waiting(&mut self, container: &str, reason: &str, message: &str) {
         if comes_after_pull(reason) {
             self.prove(container, "");
+            // The kubelet comes to the same again and again: what it is about stands in the pod.
+            if reason == "CreateContainerConfigError" {
+                self.never_created = Some(message.to_owned());
+            }
             self.pod_failure = Some(Failure::new(Reason::PodFailed, format!("{reason}: {message}")));
             return;
         }

@@ -35,3 +35,22 @@ fn auto_makes_an_image_present_on_nodes_of_both_generations() {
         assert!(said.contains("already present on machine"), "{name}: {said}");
     }
 }
+
+/// What the kubelet refuses after the pull it refuses for ever, and the Job would wait for its deadline.
+#[test]
+fn a_carrier_that_is_to_run_as_root_keeps_no_slot_once_the_images_are_there() {
+    let site = shared();
+    let namespace = site.bed.namespace("root");
+    let face = site.registry.face("root", &[]);
+    site.registry.push("root/app:1", &[]);
+    site.registry.push("root/carrier:1", &[]);
+    let config = crate::site::group(
+        &[face.image("root/app:1")],
+        &format!("deadline = \"1h\"\ncarrier_image = \"{}\"", face.image("root/carrier:1")),
+    );
+    // Nothing here is waited for as long as that.
+    let ended = site.bed.run(&namespace, &config, &["--node", NEW[0]]).expect_code(0);
+    assert_eq!(node(&ended.json(), NEW[0])["verdict"], "succeeded", "{}", ended.stdout);
+    assert!(ended.stderr.contains("image will run as root"), "{}", ended.stderr);
+    assert!(site.held(NEW[0]).contains(&face.image("root/app:1")));
+}

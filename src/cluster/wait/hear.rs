@@ -197,9 +197,16 @@ impl Runner<'_> {
             flight.ended = true;
             let outcome = flight.evidence.outcome(&Ending::EndedEarly);
             let carrier = flight.evidence.broken_carrier().map(|failure| failure.message);
+            let never_created = flight.evidence.never_created().map(str::to_owned);
             let strangers = flight.evidence.strangers().join(", ");
-            if let (Verdict::Succeeded, Some(cause)) = (&outcome.verdict, carrier) {
-                self.warn_of_carrier(&cause);
+            match (&outcome.verdict, carrier, never_created) {
+                (Verdict::Succeeded, Some(cause), _) => {
+                    self.warn_of_carrier("the carrier image cannot be pulled", &cause);
+                }
+                (Verdict::Succeeded, None, Some(cause)) => {
+                    self.warn_of_carrier("the kubelet does not create containers of our pods", &cause);
+                }
+                _ => {}
             }
             if outstayed {
                 self.warn_of_strangers(&strangers);
@@ -217,11 +224,10 @@ impl Runner<'_> {
     }
 
     /// Once a run, since it is one cause for all nodes.
-    fn warn_of_carrier(&mut self, cause: &str) {
+    fn warn_of_carrier(&mut self, what: &str, cause: &str) {
         if !std::mem::replace(&mut self.carrier_warned, true) {
             tracing::warn!(
-                "the carrier image cannot be pulled ({cause}): Jobs are ended as soon as all of their images are on the \
-                 node; check `carrier_image`"
+                "{what} ({cause}): Jobs are ended as soon as all of their images are on the node; check `carrier_image`"
             );
         }
     }

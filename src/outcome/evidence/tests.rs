@@ -206,6 +206,22 @@ fn an_image_without_a_shell_is_proven_by_the_error_that_comes_after_its_pull() {
 }
 
 #[test]
+fn a_job_whose_containers_are_never_created_is_ended_once_all_images_are_there() {
+    let words = "container has runAsNonRoot and image will run as root";
+    let mut evidence = volumes(2);
+    let refused = |name: &str| waiting(name, "CreateContainerConfigError", words);
+    evidence.observe_pod(&pod(vec![refused("image-0"), creating("image-1")]));
+    assert_eq!(evidence.decide(), Decision::Wait, "the second image may still come");
+    evidence.observe_pod(&pod(vec![refused("image-0"), refused("image-1")]));
+    assert_eq!((evidence.decide(), evidence.never_created()), (Decision::EndEarly, Some(words)));
+    assert_eq!(reason(&evidence.outcome(&Ending::EndedEarly)), None);
+    // Of other errors some pass.
+    let mut evidence = helper(1);
+    evidence.observe_pod(&pod(vec![waiting("image-0", "CreateContainerError", "context deadline exceeded")]));
+    assert_eq!(evidence.decide(), Decision::Wait);
+}
+
+#[test]
 fn a_carrier_that_cannot_be_pulled_is_not_the_users_images_fault() {
     let words = "failed to resolve image: k8s.io/pause:3.10.1: not found";
     let mut in_volumes = volumes(2);

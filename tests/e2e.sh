@@ -12,7 +12,7 @@ old=$(tests/old_containerd.sh)
 programs=$(tests/static.sh)
 image=$(tests/image.sh 2>/dev/null)
 export QUAYCTL_TEST_BED=$bed QUAYCTL_TEST_PROGRAMS=$programs QUAYCTL_TEST_IMAGE=$PWD/$image
-flags=(--nodes 2 --mode open --real-nodes 3 --old-runtime "$old" --on-component-end restart --restart-after 3s)
+flags=(--nodes 2 --mode open --real-nodes 3 --old-runtime "$old" --verify-pulls --on-component-end restart --restart-after 3s)
 export QUAYCTL_TEST_SITE_FLAGS="${flags[*]}"
 
 if [[ "${KEEP:-}" == 1 ]]; then

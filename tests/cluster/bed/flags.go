@@ -34,6 +34,7 @@ func startFlags(name string, options *cluster.Options) *flag.FlagSet {
 	set.IntVar(&options.Real.Count, "real-nodes", 0, "real nodes besides, with kubelet, containerd and runc, and registries to pull from; needs root")
 	set.StringVar(&options.Real.OldRuntime, "old-runtime", "", "directory of a containerd 1.x, which the last of the real nodes gets")
 	set.Int64Var(&options.Real.SmallDisk, "small-disk", 0, "size in bytes of the disk that the first real node keeps images on; 0: this machine's")
+	set.BoolVar(&options.Real.VerifyPulls, "verify-pulls", false, "the second real node's kubelet verifies pull credentials always; the others' not those of preloaded images")
 	set.StringVar(&options.OnEnd, "on-component-end", cluster.EndFails,
 		"what to do when a component ends by itself: fail, ignore or restart")
 	set.DurationVar(&options.RestartAfter, "restart-after", 0, "with --on-component-end restart: how long the component stays away")

@@ -21,6 +21,9 @@ type Real struct {
 	// SmallDisk is the size in bytes of the first node's disk for images; 0 stands
 	// for this machine's.
 	SmallDisk int64
+	// VerifyPulls lets the second node ask for credentials of all images that are
+	// there, where the others trust those that nobody's pod has pulled.
+	VerifyPulls bool
 }
 
 func (r Real) check() error {
@@ -76,6 +79,7 @@ func (r *realNodes) prepare(wanted Real, at layout, binaries string) (address, e
 		if index == 0 {
 			node.DiskBytes = wanted.SmallDisk
 		}
+		node.VerifyPulls = wanted.VerifyPulls && index == 1
 		if index == wanted.Count-1 {
 			node.Runtime = wanted.OldRuntime
 		}

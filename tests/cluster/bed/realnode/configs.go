@@ -37,7 +37,7 @@ func (n Node) WriteConfigs() error {
 		"containerd.toml": fmt.Sprintf(containerd,
 			n.storage(), Socket, Socket, CNIPlugins, n.file("cni"), SandboxImage, n.HostsDir),
 		"kubelet.yaml": fmt.Sprintf(kubeletConfig,
-			n.Cgroup, Socket, n.file("pod-logs"), n.file("volume-plugins"), n.resolvConf(), n.DNS, qps),
+			n.Cgroup, Socket, n.file("pod-logs"), n.file("volume-plugins"), n.resolvConf(), n.DNS, qps, n.verification()),
 		"kube-proxy.yaml":   fmt.Sprintf(proxyConfig, n.Name, n.AllPods, n.ProxyKubeconfig()),
 		"cni/pods.conflist": fmt.Sprintf(networkConfig, n.file("addresses"), n.Pods),
 		"resolv.conf":       fmt.Sprintf("nameserver %v\n", n.DNS),
@@ -51,6 +51,14 @@ func (n Node) WriteConfigs() error {
 		}
 	}
 	return nil
+}
+
+// verification is the kubelet's imagePullCredentialsVerificationPolicy.
+func (n Node) verification() string {
+	if n.VerifyPulls {
+		return "AlwaysVerify"
+	}
+	return "NeverVerifyPreloadedImages"
 }
 
 func (n Node) storage() string    { return n.file("containerd") }

@@ -27,6 +27,9 @@ type Node struct {
 	DiskBytes int64        // size of containerd's file system; 0: a directory
 	// PullQPS is the kubelet's registryPullQPS; 0 stands for its default, 5.
 	PullQPS int
+	// VerifyPulls lets a pod use a private image that is there only if it may pull it,
+	// also one that the kubelet has not pulled itself (KEP-2535).
+	VerifyPulls bool
 }
 
 // Socket is where containerd listens, as seen on the node: /run is its own there.

@@ -207,6 +207,18 @@ pub const MEANINGS: Rows<Says> = &[
         ],
     ),
     (
+        "containerd/containerd:core/transfer/local/pull.go",
+        &[
+            // What follows is the kind that containerd gives the error: it would read as the kernel's.
+            ("schema 1 image manifests are no longer supported", Code(UnsupportedManifest)),
+        ],
+    ),
+    (
+        // containerd 1.x converts manifests of schema 1, and nothing else there has signatures.
+        "containerd/containerd:remotes/docker/schema1/converter.go",
+        &[("no signatures", Means(UnsupportedManifest))],
+    ),
+    (
         "containerd/containerd:core/remotes/docker/resolver.go",
         &[
             ("pull access denied*", Means(Unauthorized)),

@@ -173,6 +173,8 @@ fn structures() -> Vec<(String, Reason, bool)> {
         ),
         ("rejecting 99999999 byte manifest for IMAGE: not found", RegistryError, false),
         ("no resolve hosts: not found", PullFailed, false),
+        ("schema 1 image manifests are no longer supported: invalid argument", UnsupportedManifest, true),
+        ("no signatures", UnsupportedManifest, true),
         (
             "not implemented: media type \"application/vnd.docker.distribution.manifest.v1+prettyjws\" is no longer supported since containerd v2.1, please rebuild the image as \"a\" or \"b\"",
             UnsupportedManifest,

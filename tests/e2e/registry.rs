@@ -29,9 +29,16 @@ impl Registry {
     /// A face of its own for one test: nothing that is done to it touches another.
     #[track_caller]
     pub fn face(&self, name: &str, flags: &[&str]) -> Face {
+        // A cluster that was kept may have it from an earlier run.
+        self.remove_face(name);
         let made = self.command(&["face", "add", name], flags);
         let host = made["host"].as_str().expect("a face has a host").to_owned();
         Face { registry: self.clone(), name: name.to_owned(), host }
+    }
+
+    fn remove_face(&self, name: &str) {
+        let mut command = Command::new(program("registry"));
+        let _ = command.args(["face", "remove", name, "--control", &self.control]).output();
     }
 
     /// Builds an image and puts it into the store, where every face shows it. With the static helper as
@@ -57,6 +64,11 @@ impl Face {
     /// The reference of an image at this face.
     pub fn image(&self, rest: &str) -> String {
         format!("{}/{rest}", self.host)
+    }
+
+    /// Listens no longer, for good. Nothing to speak of where that fails.
+    pub fn remove(&self) {
+        self.registry.remove_face(&self.name);
     }
 
     /// Lets requests fail from now on.
@@ -104,6 +116,6 @@ impl Face {
     /// What it was asked for.
     #[track_caller]
     pub fn counts(&self) -> Value {
-        self.registry.command(&["counts", &self.name], &[])
+        self.registry.command(&["counts", &self.name], &[])[&self.name].take()
     }
 }

@@ -76,10 +76,13 @@ impl Site {
         self.bed.run(namespace, &group(images, more), &args).json()
     }
 
-    /// The references of the images that containerd holds on a node.
+    /// The references of the images that containerd holds on a node, fully downloaded and unpacked: one of
+    /// an index without the node's platform is listed as well.
     #[track_caller]
     pub fn held(&self, node: &str) -> Vec<String> {
-        let listed = ended(&mut self.containerd(node, &["images", "ls", "-q"])).expect_code(0).stdout;
+        // It ends with 1 where one of them is such an image.
+        let listed = ended(&mut self.containerd(node, &["images", "check", "-q"])).stdout;
+        assert!(!listed.is_empty(), "{node} has no image at all");
         listed.lines().map(str::to_owned).collect()
     }
 
@@ -106,10 +109,32 @@ impl Site {
     /// Starts a pod of an image on a node, and gives what the kubelet said of pulling it, once it runs.
     #[track_caller]
     pub fn workload(&self, namespace: &str, node: &str, reference: &str, name: &str) -> String {
+        self.start_workload(namespace, node, reference, name, &[]);
+        self.running_workload(namespace, name)
+    }
+
+    /// What the kubelet said of pulling a pod's image, once it runs.
+    #[track_caller]
+    pub fn running_workload(&self, namespace: &str, name: &str) -> String {
+        let wait =
+            ["wait", "--for=condition=Ready", &format!("pod/{name}"), "-n", namespace, "--timeout=120s"];
+        ended(&mut self.bed.kubectl(&wait)).expect_code(0);
+        let chosen = format!("involvedObject.name={name},reason=Pulled");
+        self.eventually("the kubelet says how it got the image", || {
+            let events = self.bed.get(&["get", "events", "-n", namespace, "--field-selector", &chosen]);
+            events["items"][0]["message"].as_str().map(str::to_owned)
+        })
+    }
+
+    /// Makes a pod of an image on a node, with these pull secrets.
+    #[track_caller]
+    pub fn start_workload(&self, namespace: &str, node: &str, reference: &str, name: &str, secrets: &[&str]) {
+        let secrets: Vec<Value> = secrets.iter().map(|name| json!({"name": name})).collect();
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace},
             "spec": {
                 "nodeName": node, "terminationGracePeriodSeconds": 0, "automountServiceAccountToken": false,
+                "imagePullSecrets": secrets,
                 "containers": [{
                     "name": "main", "image": reference, "imagePullPolicy": "IfNotPresent",
                     "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
@@ -121,14 +146,6 @@ impl Site {
         std::fs::write(file.path(), pod.to_string()).expect("it is written");
         let path = file.path().to_str().expect("a path of ours is UTF-8");
         ended(&mut self.bed.kubectl(&["apply", "-f", path])).expect_code(0);
-        let wait =
-            ["wait", "--for=condition=Ready", &format!("pod/{name}"), "-n", namespace, "--timeout=120s"];
-        ended(&mut self.bed.kubectl(&wait)).expect_code(0);
-        let chosen = format!("involvedObject.name={name},reason=Pulled");
-        self.eventually("the kubelet says how it got the image", || {
-            let events = self.bed.get(&["get", "events", "-n", namespace, "--field-selector", &chosen]);
-            events["items"][0]["message"].as_str().map(str::to_owned)
-        })
     }
 
     /// Waits until `found` gives something.

@@ -147,7 +147,7 @@ fn what_events_say_of_a_pod_is_told_with_its_images() {
     );
     assert_eq!(node["reason"], "pull-secret-missing", "{node}");
     let words = node["message"].as_str().unwrap();
-    assert!(words.contains("absent") && words.contains("insufficient_scope"), "{words}");
+    assert!(words.contains("absent") && words.contains("no basic auth credentials"), "{words}");
     let words = "MountVolume.SetUp failed for volume \"x\"";
     let node = run(&["registry.example.com/team/slow-90s:1.0"], "10s", "FailedMount", words);
     assert_eq!(node["reason"], "deadline-exceeded", "its sandbox stands: {node}");

@@ -65,18 +65,21 @@ func seconds(pattern *regexp.Regexp, reference string) time.Duration {
 }
 
 // pullError gives the words containerd 2.4 reports through the CRI for a pull
-// that fails, with the reference spelt out in full as containerd does.
+// that fails, with the reference spelt out in full as containerd does. The kubelet
+// leaves gRPC's code out where it is Unknown. What real ones said is in
+// tests/vectors/pull_messages.jsonl, and a test compares.
 func pullError(reference string) string {
 	full := normalise(reference)
-	unpack := fmt.Sprintf("desc = failed to pull and unpack image %q: ", full)
+	unpack := fmt.Sprintf("failed to pull and unpack image %q: ", full)
 	switch {
 	case strings.Contains(reference, "not-found"):
 		return notFound(reference)
 	case strings.Contains(reference, "denied"):
-		return "rpc error: code = Unknown " + unpack + "failed to resolve image: pull access denied, " +
-			"repository does not exist or may require authorization: server message: insufficient_scope: authorization failed"
+		return unpack + "failed to resolve image: pull access denied, repository does not exist or may require authorization: " +
+			"authorization failed: no basic auth credentials"
 	case strings.Contains(reference, "no-platform"):
-		return "rpc error: code = NotFound " + unpack + "no match for platform in manifest: not found"
+		return "rpc error: code = NotFound desc = get image config descriptor: no match for platform in manifest sha256:" +
+			hexDigest(full) + ": not found"
 	default:
 		return ""
 	}

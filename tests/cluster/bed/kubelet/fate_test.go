@@ -20,8 +20,8 @@ func TestFateByReference(t *testing.T) {
 		{"registry.example.com/slow-3s-not-found:1", 3 * time.Second, 0, 0, "code = NotFound"},
 		{"registry.example.com/crash:1", quickPull, 1, 0, ""},
 		{"registry.example.com/runs-7s:1", quickPull, 0, 7 * time.Second, ""},
-		{"registry.example.com/denied:1", quickPull, 0, 0, "insufficient_scope: authorization failed"},
-		{"registry.example.com/no-platform:1", quickPull, 0, 0, "no match for platform in manifest: not found"},
+		{"registry.example.com/denied:1", quickPull, 0, 0, "authorization failed: no basic auth credentials"},
+		{"registry.example.com/no-platform:1", quickPull, 0, 0, "no match for platform in manifest sha256:"},
 	} {
 		got := ByReference(Quirks{Node: "node-001"}, test.reference)
 		if got.Takes != test.takes || got.Exits != test.exits || got.Runs != test.runs {

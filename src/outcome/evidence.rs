@@ -360,9 +360,6 @@ impl Evidence {
         for image in shown {
             image.attempts.observe(reason, message, is_own);
         }
-        // The kubelet pulls a container's own image before it looks at what the container mounts
-        // (kuberuntime's `startContainer`).
-        self.carrier.proven |= carries && is_named;
     }
 }
 

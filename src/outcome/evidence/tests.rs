@@ -654,6 +654,22 @@ fn a_broken_carrier_ends_a_job_all_of_whose_images_are_there() {
     assert_eq!((reason(&outcome), states(&outcome)), (None, vec!["pulled".into(), "present".into()]));
 }
 
+/// The kubelet looks at what a container mounts before it pulls the container's own image
+/// (kuberuntime's `startWithInitState`).
+#[test]
+fn a_volume_that_cannot_be_pulled_says_nothing_of_its_carrier() {
+    let mut evidence = volumes(2);
+    let carriers = "failed to pull and unpack image \"k8s.io/pause:3.10.1\": k8s.io/pause:3.10.1: not found";
+    let own = "failed to pull and unpack image \"h.example/team/b:1\": h.example/team/b:1: not found";
+    evidence.observe_pod(&pod(vec![
+        waiting("image-0", "ErrImagePull", carriers),
+        waiting("image-1", "ErrImagePull", own),
+    ]));
+    // The event that would prove the first image was rationed.
+    let outcome = evidence.outcome(&deadline());
+    assert_eq!(states(&outcome), vec!["unknown".to_owned(), "image-not-found".to_owned()]);
+}
+
 #[test]
 fn a_carrier_is_broken_once_one_container_has_failed_twice_and_never_by_the_kubelets_own_limit() {
     let there = |evidence: &mut Evidence| {

@@ -81,6 +81,10 @@ impl Recorder {
                 "text": self.normalised(text),
                 "expect": match (of_pull, throttled) {
                     (true, true) => json!({"pull_error": "pull-failed", "permanent": false}),
+                    // A registry that goes is heard of in two ways.
+                    (true, false) if text.contains("unexpected EOF") => {
+                        json!({"pull_error": "registry-error", "permanent": false})
+                    }
                     (true, false) => json!(expect),
                     _ => Value::Null,
                 },

@@ -10,8 +10,53 @@ use Reason::*;
 /// kubelet 1.37.2 with containerd 1.6.20 and 2.4.2.
 const KUBELET_MESSAGES: &str = include_str!("../../../tests/vectors/kubelet_messages.jsonl");
 
+/// The same in the tests on real nodes, which write them: `UPDATE_MESSAGES=1 tests/e2e.sh`.
+const PULL_MESSAGES: &str = include_str!("../../../tests/vectors/pull_messages.jsonl");
+
 fn pull_and_unpack(cause: &str) -> String {
     format!("failed to pull and unpack image \"h.example/team/a:1\": {cause}")
+}
+
+#[test]
+fn what_kubelets_said_in_the_tests_on_real_nodes() {
+    let mut reasons = std::collections::BTreeSet::new();
+    for line in PULL_MESSAGES.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let (reason, text) = (line["reason"].as_str().unwrap(), line["text"].as_str().unwrap());
+        let expected = &line["expect"];
+        if let Some(code) = expected["pull_error"].as_str() {
+            let found = classify(if reason == "Failed" { "ErrImagePull" } else { reason }, text);
+            assert_eq!(found.reason.code(), code, "{text}");
+            assert_eq!(found.is_permanent, expected["permanent"] == true, "{text}");
+            assert_eq!(found.is_throttled, text.contains("pull QPS exceeded"), "{text}");
+            reasons.insert(code.to_owned());
+            continue;
+        }
+        match PodEvent::of(reason, text) {
+            Some(PodEvent::Pull(pull)) => {
+                assert!(reason == "Pulled" && text.contains(&format!("\"{}\"", pull.image)), "{text}");
+                assert_eq!(pull.pulled.is_some(), text.contains("Successfully pulled"), "{text}");
+            }
+            Some(PodEvent::SecretsMissing(names)) => assert_eq!(names, "robot", "{text}"),
+            Some(PodEvent::Trouble(failure)) => panic!("{failure:?}"),
+            None => assert_ne!(reason, "Pulled", "{text}"),
+        }
+    }
+    // None of them may be lost when the fixtures are written anew.
+    for code in [
+        "dns",
+        "image-not-found",
+        "no-matching-platform",
+        "pull-failed",
+        "rate-limited",
+        "registry-error",
+        "registry-unreachable",
+        "tls",
+        "unauthorized",
+        "unsupported-manifest",
+    ] {
+        assert!(reasons.contains(code), "nothing was recorded of {code}");
+    }
 }
 
 #[test]

@@ -154,6 +154,8 @@ impl Evidence {
             }
             if container.ran {
                 self.prove(&container.name, &container.image_id);
+                // The Secret that it lacked, say, has come.
+                self.never_created = None;
             }
             if let Some((reason, message)) = &container.waiting {
                 self.observe_waiting(&container.name, reason, message);

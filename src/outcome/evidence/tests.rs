@@ -215,6 +215,9 @@ fn a_job_whose_containers_are_never_created_is_ended_once_all_images_are_there()
     evidence.observe_pod(&pod(vec![refused("image-0"), refused("image-1")]));
     assert_eq!((evidence.decide(), evidence.never_created()), (Decision::EndEarly, Some(words)));
     assert_eq!(reason(&evidence.outcome(&Ending::EndedEarly)), None);
+    // What the kubelet lacked has come.
+    evidence.observe_pod(&pod(vec![ran("image-0"), ran("image-1")]));
+    assert_eq!((evidence.decide(), evidence.never_created()), (Decision::Wait, None));
     // Of other errors some pass.
     let mut evidence = helper(1);
     evidence.observe_pod(&pod(vec![waiting("image-0", "CreateContainerError", "context deadline exceeded")]));

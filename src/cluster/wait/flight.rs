@@ -152,9 +152,9 @@ impl Flight {
         (self.until, self.look) = (now + until, Look::From(now + look));
     }
 
-    /// Whether the Job is kept from its end by nothing but containers that others have put into its pod, and
-    /// those have had their time.
-    pub fn is_outstayed(&mut self, now: Instant) -> bool {
+    /// Keeps the time of containers that others have put into the pod. True once nothing but they keeps the Job
+    /// from its end and their time is over.
+    pub fn watch_strangers(&mut self, now: Instant) -> bool {
         match self.evidence.strangers() {
             [] => self.strangers_since = None,
             _ => drop(self.strangers_since.get_or_insert(now)),

@@ -184,7 +184,7 @@ impl Runner<'_> {
             }
             return;
         }
-        let outstayed = flight.is_outstayed(Instant::now());
+        let outstayed = flight.watch_strangers(Instant::now());
         let ends_early = outstayed || flight.evidence.decide() == Decision::EndEarly;
         if flight.disowned {
             // Nobody will say how it ends, nor may it be ended.

@@ -8,7 +8,7 @@ tests/prerequisites.sh rust go image nodes
 bed=$(tests/cluster/build.sh all)
 old=$(tests/old_containerd.sh)
 programs=$(tests/static.sh)
-image=$(tests/image.sh 2>/dev/null)
+image=$(tests/image.sh)
 
 work=$(mktemp -d)
 dir=$work/cluster

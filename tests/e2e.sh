@@ -10,7 +10,7 @@ source tests/cache.sh
 bed=$(tests/cluster/build.sh all)
 old=$(tests/old_containerd.sh)
 programs=$(tests/static.sh)
-image=$(tests/image.sh 2>/dev/null)
+image=$(tests/image.sh)
 export QUAYCTL_TEST_BED=$bed QUAYCTL_TEST_PROGRAMS=$programs QUAYCTL_TEST_IMAGE=$PWD/$image
 flags=(--nodes 2 --mode open --real-nodes 3 --old-runtime "$old" --verify-pulls --on-component-end restart --restart-after 3s)
 export QUAYCTL_TEST_SITE_FLAGS="${flags[*]}"

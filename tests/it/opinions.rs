@@ -192,7 +192,7 @@ fn a_job_waits_in_its_queue_beyond_its_own_deadline_and_goes_on_when_it_is_admit
     ended(&mut bed.kubectl(&admit)).expect_code(0);
     let ended = running.end().expect_code(0);
     assert_eq!(node_of(&ended.json())["verdict"], "succeeded");
-    let said = ["suspended: a queue holds 1 Jobs", "job_labels"];
+    let said = ["suspended: a queue holds 1 Job ", "job_labels"];
     assert!(said.iter().all(|words| ended.stderr.contains(words)), "{}", ended.stderr);
 }
 

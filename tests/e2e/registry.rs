@@ -104,7 +104,7 @@ impl Face {
     /// How many requests it is answering right now: with [`Face::throttle`], how many blobs are being pulled.
     #[track_caller]
     pub fn active(&self) -> u64 {
-        self.counts()[&self.name]["active"].as_u64().expect("a face counts what it is doing")
+        self.counts()["active"].as_u64().expect("a face counts what it is doing")
     }
 
     /// What it was asked for since the last call.

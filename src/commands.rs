@@ -8,8 +8,8 @@ use thiserror::Error;
 
 use crate::cli::{Cli, Command, GlobalArgs, Selection};
 use crate::cluster::{ClusterError, ConnectOptions};
-use crate::config::load::{self, LoadError, Loaded, Overrides, Sources};
 use crate::config::problem::{self, Severity};
+use crate::config_source::load::{self, LoadError, Loaded, Overrides, Sources};
 use crate::outside_text::block;
 use crate::plan::{Plan, RunId};
 use crate::render::{RenderError, Renderer};

@@ -9,24 +9,20 @@
 //! Each arrow is one function named by its verb, and each consumes the previous type, so the order
 //! cannot be got wrong. `docs/architecture.md` has the map of the rooms and their invariants:
 //!
-//! * [`config`], [`plan`], [`render`], [`outcome`] and [`report`] are pure but for `config::load`:
+//! * [`config`], [`plan`], [`render`], [`outcome`] and [`report`] are pure, in a crate of their own:
 //!   no client, no clock, no files. Facts go in, values come out.
+//! * [`config_source`] is where files and variables are read.
 //! * [`outside_text`] is what every text that somebody else wrote passes through on its way out.
 //! * [`cluster`] is the only room that names `kube::Client`.
 //! * [`telemetry`] is what the process tells about itself: log lines, metrics, what probes ask.
 //! * [`commands`] are tables of contents: they call the rooms in order, print what those return
 //!   and map errors to exit codes. Nothing imports them.
 
+pub use quayctl_core::{config, decode, outcome, outside_text, plan, render, report, words};
+
 pub mod cli;
 pub mod cluster;
 pub mod commands;
-pub mod config;
-mod decode;
-pub mod outcome;
-pub mod outside_text;
-pub mod plan;
+pub mod config_source;
 mod progress;
-pub mod render;
-pub mod report;
 pub mod telemetry;
-mod words;

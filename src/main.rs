@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, IsTerminal};
 use std::process::ExitCode;
 
 use quayctl_controller::cli::{Cli, Surroundings};
-use quayctl_controller::config::load;
+use quayctl_controller::config_source::load;
 use quayctl_controller::{commands, telemetry};
 
 fn main() -> ExitCode {

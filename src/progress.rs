@@ -199,7 +199,7 @@ impl TermLike for Screen {
 mod tests {
     use super::*;
     use crate::outcome::{Ending, Evidence, Failure, JobOutcome, Reason};
-    use crate::plan::tests::{config, group, ready_node};
+    use crate::plan::fixtures::{config, group, ready_node};
     use crate::plan::{RunId, RunIdentity, plan};
 
     #[test]

@@ -14,7 +14,7 @@ dev) profile=() built=debug suffix=-dev ;;
     exit 2
     ;;
 esac
-binary="$cache/bin/$(content_key Cargo.toml Cargo.lock rust-toolchain.toml src templates)$suffix/quayctl-controller"
+binary="$cache/bin/$(content_key Cargo.toml Cargo.lock rust-toolchain.toml crates src templates)$suffix/quayctl-controller"
 if [[ ! -x "$binary" ]]; then
     echo "building quayctl-controller (some minutes the first time, seconds later)" >&2
     cargo build "${profile[@]}" --locked >&2

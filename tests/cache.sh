@@ -23,9 +23,9 @@ take_target_folder() {
         if [[ -n "$donor" ]]; then
             new="$(mktemp -d "$cache/cargo/.new.XXXXXX")"
             cp -a --reflink=auto "$donor/." "$new/"
-            # Our own package is built from these files here, not from those there.
-            find "$new" \( -path '*/.fingerprint/quayctl-controller-*' -o -path '*/incremental/*' \
-                -o -path '*/deps/*quayctl_controller*' -o -path '*/deps/it-*' -o -path '*/deps/pause-*' \) -prune -exec rm -rf {} +
+            # Our own packages are built from these files here, not from those there.
+            find "$new" \( -path '*/.fingerprint/quayctl-*' -o -path '*/incremental/*' \
+                -o -path '*/deps/*quayctl_*' -o -path '*/deps/it-*' -o -path '*/deps/pause-*' \) -prune -exec rm -rf {} +
             # Another call may have been faster.
             mv -T "$new" "$CARGO_TARGET_DIR" 2>/dev/null || rm -rf "$new"
         fi

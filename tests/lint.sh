@@ -12,10 +12,10 @@ if [[ ! -x "$deny/bin/cargo-deny" ]]; then
 fi
 
 step() { echo "lint: $*" >&2; "$@"; }
-step cargo fmt --check
+step cargo fmt --all --check
 # The tests on real nodes are no part of `cargo test`, so they are named.
-step cargo clippy --locked --quiet --all-targets --test e2e -- -D warnings
-RUSTDOCFLAGS="-D warnings" step cargo doc --locked --quiet --no-deps --document-private-items
+step cargo clippy --workspace --locked --quiet --all-targets --test e2e -- -D warnings
+RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --locked --quiet --no-deps --document-private-items
 step "$deny/bin/cargo-deny" --log-level error --locked check --hide-inclusion-graph bans licenses sources
 for module in tests/cluster tests/cluster/etcd tests/cluster/oracles tests/cluster/registry; do
     unformatted=$(cd "$module" && gofmt -l .)

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 source tests/cache.sh
 
 target="$(uname -m)-unknown-linux-musl"
-binaries="$cache/bin/$(content_key Cargo.toml Cargo.lock rust-toolchain.toml src templates)-$target"
+binaries="$cache/bin/$(content_key Cargo.toml Cargo.lock rust-toolchain.toml crates src templates)-$target"
 if [[ ! -x "$binaries/quayctl-controller" || ! -x "$binaries/pause" ]]; then
     echo "building the static binaries (about 6 minutes the first time, 1 minute later)" >&2
     # ring has C in it. Cargo links with the libc that comes with the target.

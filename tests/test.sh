@@ -32,7 +32,7 @@ if ! tests/prerequisites.sh monitoring 2>/dev/null; then
     echo "promtool's tests are left out; to have them: apt-get install --no-install-recommends prometheus python3-prometheus-client" >&2
 fi
 
-rust() { cargo test --locked --no-fail-fast "$@"; }
+rust() { cargo test --workspace --locked --no-fail-fast "$@"; }
 bed() {
     local code=0
     cd tests/cluster

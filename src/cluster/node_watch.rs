@@ -13,8 +13,9 @@ use super::nodes::PAGE_SIZE;
 use super::retry::{PATIENCE, WatchFailure, with_watch_retries};
 use super::set_aside::told;
 use super::watch::{WATCH_SECONDS, failure};
+use super::wire::Tolerant;
 use super::{Cluster, ClusterError};
-use crate::decode::{Omit, Read, Tolerant};
+use crate::decode::{Omit, Read};
 use crate::plan::ListedNode;
 use crate::plan::node::{OMIT, WireNode};
 

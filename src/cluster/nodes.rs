@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::error::{Access, refusal};
 use super::set_aside::SetAside;
+use super::wire::Tolerant;
 use super::{Cluster, ClusterError};
-use crate::decode::Tolerant;
 use crate::outcome::{Failure, Reason};
 use crate::plan::Node;
 

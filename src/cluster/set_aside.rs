@@ -6,7 +6,8 @@ use futures::{Stream, StreamExt};
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 
-use crate::decode::{Fault, Tolerant};
+use super::wire::Tolerant;
+use crate::decode::Fault;
 
 /// A list of thousands of objects of one maker has the same fault thousands of times.
 const TOLD_MAX: usize = 20;

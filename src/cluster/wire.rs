@@ -15,7 +15,7 @@ use kube::core::{ClusterResourceScope, NamespaceResourceScope};
 use serde::{Deserialize, Deserializer};
 
 use super::node_watch::WatchedNode;
-use crate::decode::{Omit, Read, Tolerant, saturating, tolerantly};
+use crate::decode::{Decoded, Fault, Omit, Read, saturating, tolerantly};
 
 /// The label by which the Job controller ties a pod to its Job, since Kubernetes 1.27.
 const JOB_NAME: &str = "batch.kubernetes.io/job-name";
@@ -215,6 +215,20 @@ impl Read for WatchedPod {
 impl Read for WatchedEvent {
     type Wire = WireEvent;
     const OMIT: Omit = Omit::In(&[("metadata", META)]);
+}
+
+/// An object as far as it could be read, as `kube` can list and watch it.
+#[derive(Clone, Debug)]
+pub struct Tolerant<T> {
+    pub object: T,
+    pub faults: Vec<Fault>,
+}
+
+impl<'de, T: Read> Deserialize<'de> for Tolerant<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Decoded { object, faults } = Decoded::deserialize(deserializer)?;
+        Ok(Tolerant { object, faults })
+    }
 }
 
 impl<K: Resource> Resource for Tolerant<K> {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::cli::{GlobalArgs, Output, PlanArgs, Selection};
 use crate::cluster::{self, ApplyError, Cluster, ClusterError, Mode, Permission};
-use crate::config::load::{self, Loaded};
+use crate::config_source::load::{self, Loaded};
 use crate::plan::node::{distinct, nodes_from_text};
 use crate::plan::{JobIndex, Node, Plan, RunId, RunIdentity};
 use crate::render::Renderer;

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::cli::{DryRun, GlobalArgs, Output, RunArgs};
 use crate::cluster::{ApplyError, Cluster, ClusterError, JobKey, Mode, RunEnd, RunInputs, Wanted, Watches};
-use crate::config::load::Loaded;
+use crate::config_source::load::Loaded;
 use crate::plan::{JobIndex, Plan, PlannedJob, RunId, TemplateChoice};
 use crate::progress::Progress;
 use crate::render::Renderer;

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::load::{Loaded, Remains};
 use crate::config::problem::{Origin, Problem, Severity};
 use crate::config::provenance::Provenance;
 use crate::config::{Group, TemplateName, Templates};
+use crate::config_source::load::{Loaded, Remains};
 use crate::outcome::{Failure, Reason};
 use crate::plan::{Plan, PlannedJob};
 use crate::render::{

@@ -18,7 +18,7 @@ use entries::{Cluster, Context, User};
 pub use entries::{Exec, InteractiveMode};
 pub use select::check_file;
 
-use crate::config::input;
+use crate::config_source::input;
 
 mod entries;
 mod select;

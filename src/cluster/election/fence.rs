@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use tower::Service;
 
 use super::{CALL_LIMIT, GOOD_FOR};
-use crate::decode::Tolerant;
+use crate::cluster::wire::Tolerant;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

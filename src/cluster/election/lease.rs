@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::super::apply::FIELD_MANAGER;
 use super::super::error::{Access, api_status};
+use super::super::wire::Tolerant;
 use super::super::{Cluster, ClusterError};
 use super::{CALL_LIMIT, LEASE_DURATION, LOOK_EVERY, RELEASE_LIMIT};
-use crate::decode::{Omit, Read, Tolerant};
 use crate::render::label;
 
 /// Holds a Lease that was deleted under its holder, until that one has given up.
@@ -182,11 +182,6 @@ impl LeaseAccess {
         let cause = format!("no answer within {} s", CALL_LIMIT.as_secs());
         ClusterError::Unreachable { server: self.cluster.server.clone(), cause }
     }
-}
-
-impl Read for Lease {
-    type Wire = Lease;
-    const OMIT: Omit = Omit::Nothing;
 }
 
 /// "" is nobody too.

@@ -19,7 +19,7 @@ use super::super::watch::SeenJob;
 use super::*;
 use crate::config::Templates;
 use crate::outcome::{ContainerFacts, JobFacts, PullFacts, Verdict};
-use crate::plan::tests::{config, group, ready_node};
+use crate::plan::fixtures::{config, group, ready_node};
 use crate::plan::{Plan, RunId, RunIdentity, plan};
 use crate::render::Renderer;
 

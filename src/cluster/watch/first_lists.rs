@@ -295,7 +295,7 @@ mod tests {
             kept.iter().filter(|word| !word.contains(' ') || word.ends_with("over")).collect();
         assert_eq!(jobs, ["live", "new over", "other over", "live over"]);
         assert!(!kept.iter().any(|word| word.contains("old")), "{kept:?}");
-        let config = crate::plan::tests::config(vec![crate::plan::tests::group("g")]);
+        let config = crate::plan::fixtures::config(vec![crate::plan::fixtures::group("g")]);
         let now = "2026-11-25T03:01:00Z".parse().unwrap();
         // Whatever was not kept was heard of.
         crate::plan::Agenda::new(&config, now, &watches.take_traces());

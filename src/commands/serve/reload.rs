@@ -11,7 +11,7 @@ use super::{Active, Station};
 use crate::cli::GlobalArgs;
 use crate::cluster::{ClusterError, Wanted, Watches};
 use crate::config::Config;
-use crate::config::load::{LoadError, Loaded};
+use crate::config_source::load::{LoadError, Loaded};
 use crate::telemetry::use_color;
 
 /// A candidate, and the watches of the namespaces that it adds.

@@ -198,7 +198,7 @@ fn decoded(data: &str) -> Result<SecretString, &'static str> {
 
 /// Whether somebody may read it, and to its end.
 pub fn check_file(path: &Path) -> std::io::Result<()> {
-    let input = crate::config::input::open(path)?;
+    let input = crate::config_source::input::open(path)?;
     drop(input);
     match std::fs::metadata(path)?.is_file() {
         true => Ok(()),

@@ -43,7 +43,7 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::plan::Node;
-    use crate::plan::tests::{config, group, ready_node};
+    use crate::plan::fixtures::{config, group, ready_node};
 
     fn plan_of(nodes: Vec<Node>, run_id: &str) -> Plan {
         let identity = RunIdentity {

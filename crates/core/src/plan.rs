@@ -22,6 +22,8 @@ mod arrivals;
 mod content;
 mod deadline;
 mod eligibility;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;
 mod name;
 pub mod node;
 mod presence;
@@ -366,4 +368,4 @@ impl TemplateChoice {
 }
 
 #[cfg(test)]
-pub mod tests;
+mod tests;

@@ -37,7 +37,7 @@ impl Read for Object {
 }
 
 fn read(value: &Value) -> (Wire, Vec<String>) {
-    let Tolerant { object: Object(wire), faults } = serde_json::from_str(&value.to_string()).unwrap();
+    let Decoded { object: Object(wire), faults } = serde_json::from_str(&value.to_string()).unwrap();
     let mut fields: Vec<String> = faults.into_iter().map(|fault| fault.field).collect();
     fields.sort();
     (wire, fields)
@@ -69,7 +69,7 @@ fn numbers_that_are_too_large_are_as_large_as_can_be() {
         ("null", None),
     ] {
         let text = format!(r#"{{"seconds": {written}}}"#);
-        let read: Tolerant<Object> = serde_json::from_str(&text).unwrap();
+        let read: Decoded<Object> = serde_json::from_str(&text).unwrap();
         assert_eq!(read.object.0.seconds, expected, "{written}");
         assert_eq!(read.faults, [], "{written}");
     }

@@ -8,8 +8,8 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::*;
-use crate::config::folder::tests::swap;
-use crate::config::load::load;
+use crate::config_source::folder::tests::swap;
+use crate::config_source::load::load;
 
 const BAD: &str = "namespace = \n";
 

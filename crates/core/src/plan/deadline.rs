@@ -61,7 +61,7 @@ fn short_deadline<'a>(planned: &'a PlannedGroup, earlier: &'a [TimedJob]) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::tests::{config, group, ready_node};
+    use crate::plan::fixtures::{config, group, ready_node};
     use crate::plan::{RunId, RunIdentity};
 
     fn plan() -> Plan {

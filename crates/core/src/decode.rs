@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use k8s_openapi::api::coordination::v1::Lease;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -39,21 +40,21 @@ pub trait Read: From<Self::Wire> {
 
 /// An object, as far as it could be read.
 #[derive(Clone, Debug)]
-pub struct Tolerant<T> {
+pub struct Decoded<T> {
     pub object: T,
     pub faults: Vec<Fault>,
 }
 
-impl<'de, T: Read> Deserialize<'de> for Tolerant<T> {
+impl<'de, T: Read> Deserialize<'de> for Decoded<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (wire, faults) = fit::<T::Wire>(Kept(&T::OMIT).deserialize(deserializer)?);
-        Ok(Tolerant { object: wire.into(), faults })
+        Ok(Decoded { object: wire.into(), faults })
     }
 }
 
 /// For `impl Deserialize` of a type whose faults nobody is told of.
 pub fn tolerantly<'de, T: Read, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    Tolerant::deserialize(deserializer).map(|Tolerant { object, .. }| object)
+    Decoded::deserialize(deserializer).map(|Decoded { object, .. }| object)
 }
 
 impl fmt::Display for Fault {
@@ -180,6 +181,12 @@ impl<'de> Visitor<'de> for KeptOf<'_> {
     fn visit_none<E>(self) -> Result<Value, E> {
         Ok(Value::Null)
     }
+}
+
+/// Written by other implementations of leader election too.
+impl Read for Lease {
+    type Wire = Lease;
+    const OMIT: Omit = Omit::Nothing;
 }
 
 /// A number of seconds or the like that may be larger than we can count: then it is as large as we can.

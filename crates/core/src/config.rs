@@ -1,8 +1,7 @@
 //! What one TOML file, the environment and the flags ask for, checked.
 //!
 //! [`Config`] is valid by construction: whoever holds one need not check any of its fields again.
-//! Only [`load`] touches the world (the file, its templates, the environment), and [`watch`] notices when
-//! that has changed. This room imports nothing else of ours but `outside_text`.
+//! The files themselves are read elsewhere. This room imports nothing else of ours but `outside_text`.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -14,32 +13,28 @@ pub use schedule::Schedule;
 pub use selector::NodeSelector;
 pub use template::{HELPER, IMAGE_VOLUME, QUAYCTL, Template, TemplateName, Templates};
 
-mod characters;
+pub mod characters;
 mod duration;
-mod environment;
+pub mod environment;
 mod explain;
-mod file;
-mod folder;
+pub mod file;
 mod image_ref;
-pub mod input;
 mod job_metadata;
-mod layers;
-pub mod load;
-mod locate;
+pub mod layers;
+pub mod locate;
 pub mod name;
 pub mod problem;
 pub mod provenance;
-mod redact;
+pub mod redact;
 pub mod schedule;
 pub mod schema;
 mod selector;
 mod serving;
 mod settings;
-mod template;
+pub mod template;
 mod toleration;
-mod validate;
+pub mod validate;
 pub mod values;
-pub mod watch;
 
 /// A config that is ready to be planned from.
 ///

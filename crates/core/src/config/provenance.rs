@@ -22,12 +22,12 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    pub(super) fn new(figment: Figment, tree: Dict, source: Arc<SourceText>) -> Provenance {
+    pub fn new(figment: Figment, tree: Dict, source: Arc<SourceText>) -> Provenance {
         Provenance { figment, tree, source }
     }
 
     /// The place of each value, variable or flag that set what stands at these paths, in order.
-    pub(super) fn origins<'a>(&self, wanted: impl Iterator<Item = (&'a Path, &'a Target)>) -> Vec<Origin> {
+    pub fn origins<'a>(&self, wanted: impl Iterator<Item = (&'a Path, &'a Target)>) -> Vec<Origin> {
         let mut wanted = wanted.peekable();
         if wanted.peek().is_none() {
             // Most files have nothing wrong, and finding places parses once more.
@@ -48,7 +48,7 @@ impl Provenance {
     }
 
     /// The text that a finding is about: a key, or a value that is one.
-    pub(super) fn text_at<'a>(&'a self, path: &'a Path, target: &Target) -> Option<&'a str> {
+    pub fn text_at<'a>(&'a self, path: &'a Path, target: &Target) -> Option<&'a str> {
         match (target, path.0.split_last()?) {
             (Target::Hidden, _) => None,
             (Target::Key, (Step::Key(key), _)) => Some(key),

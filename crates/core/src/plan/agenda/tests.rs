@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::tests::{config, group};
+use crate::plan::fixtures::{config, group};
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()

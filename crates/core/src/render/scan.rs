@@ -391,7 +391,7 @@ mod tests {
     #[test]
     fn what_people_write_passes() {
         let texts = [
-            include_str!("../../templates/helper.yaml.hbs").to_owned(),
+            include_str!("../../../../templates/helper.yaml.hbs").to_owned(),
             format!("{}{}", "{{#if a}}".repeat(50), "{{/if}}".repeat(50)),
             "{{#if a}}(((((((((((((((((((((((((((((((((((((((((((((((((((((((({{/if}}".repeat(50),
             format!("{{{{#if a}}}}{}{{{{/if}}}}", "{{elsewhere}}{{else.b}}".repeat(60)),

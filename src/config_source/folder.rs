@@ -17,7 +17,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, openat, openat2, stat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::input::{Input, open_at};
-use super::sha256_hex;
+use crate::config::sha256_hex;
 
 /// The link that the kubelet turns to the version in force.
 const DATA: &str = "..data";

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::outcome::{Failure, JobOutcome};
-use crate::plan::tests::{config, group, ready_node};
+use crate::plan::fixtures::{config, group, ready_node};
 use crate::plan::{Node, RunId, RunIdentity, plan};
 
 fn planned(nodes: Vec<Node>) -> Plan {

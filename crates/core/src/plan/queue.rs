@@ -292,7 +292,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::tests::{config, group, ready_node};
+    use crate::plan::fixtures::{config, group, ready_node};
     use crate::plan::{Plan, RunId, RunIdentity, plan};
     use proptest::prelude::*;
 

@@ -174,7 +174,7 @@ fn pause(keep: SignedDuration, repeats: u32) -> SignedDuration {
 mod tests {
     use super::*;
     use crate::plan::Node;
-    use crate::plan::tests::{config, group, ready_node};
+    use crate::plan::fixtures::{config, group, ready_node};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + seconds).unwrap()

@@ -38,11 +38,11 @@ pub struct Template {
 }
 
 /// Text of the built-in template `image-volume`.
-pub const IMAGE_VOLUME: &str = include_str!("../../templates/image-volume.yaml.hbs");
+pub const IMAGE_VOLUME: &str = include_str!("../../../../templates/image-volume.yaml.hbs");
 /// Text of the built-in template `helper`.
-pub const HELPER: &str = include_str!("../../templates/helper.yaml.hbs");
+pub const HELPER: &str = include_str!("../../../../templates/helper.yaml.hbs");
 /// Text of the built-in template `quayctl`.
-pub const QUAYCTL: &str = include_str!("../../templates/quayctl.yaml.hbs");
+pub const QUAYCTL: &str = include_str!("../../../../templates/quayctl.yaml.hbs");
 /// Names that a file cannot define.
 pub const BUILT_IN_NAMES: &[&str] = &["auto", "image-volume", "helper", "quayctl"];
 

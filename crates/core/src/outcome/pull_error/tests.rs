@@ -8,10 +8,10 @@ use crate::outcome::{PodEvent, Pull};
 use Reason::*;
 
 /// kubelet 1.37.2 with containerd 1.6.20 and 2.4.2.
-const KUBELET_MESSAGES: &str = include_str!("../../../tests/vectors/kubelet_messages.jsonl");
+const KUBELET_MESSAGES: &str = include_str!("../../../../../tests/vectors/kubelet_messages.jsonl");
 
 /// The same in the tests on real nodes, which write them: `UPDATE_MESSAGES=1 tests/e2e.sh`.
-const PULL_MESSAGES: &str = include_str!("../../../tests/vectors/pull_messages.jsonl");
+const PULL_MESSAGES: &str = include_str!("../../../../../tests/vectors/pull_messages.jsonl");
 
 fn pull_and_unpack(cause: &str) -> String {
     format!("failed to pull and unpack image \"h.example/team/a:1\": {cause}")

@@ -1,0 +1,14 @@
+//! What quayctl-controller decides, without a client, a clock, files or a runtime: facts go in, the time
+//! included, and values come out.
+//!
+//! That this crate names neither kube nor tokio nor a file is its manifest's to keep. `docs/architecture.md`
+//! has the map of its modules.
+
+pub mod config;
+pub mod decode;
+pub mod outcome;
+pub mod outside_text;
+pub mod plan;
+pub mod render;
+pub mod report;
+pub mod words;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quayctl_controller::cluster::{Announcement, Cluster, ConnectOptions, OwnPod};
-use quayctl_controller::config::load::own_pod;
+use quayctl_controller::config_source::load::own_pod;
 use quayctl_controller::telemetry::Metrics;
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use quayctl_controller::config::load::{Sources, load};
+use quayctl_controller::config_source::load::{Sources, load};
 use serde_json::{Value, json};
 
 use crate::support::bed::{Bed, shared};

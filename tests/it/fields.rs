@@ -1,6 +1,6 @@
 //! What `check` says of the fields that a template of the user's renders is what the API server says of them.
 
-use quayctl_controller::config::load::{LoadError, Sources, load};
+use quayctl_controller::config_source::load::{LoadError, Sources, load};
 use quayctl_controller::render::Renderer;
 
 use crate::support::bed::{Bed, shared};

@@ -1,6 +1,6 @@
 //! What `check` says of a config's values is what the API server says of the Jobs made from them.
 
-use quayctl_controller::config::load::{LoadError, Loaded, Sources, load};
+use quayctl_controller::config_source::load::{LoadError, Loaded, Sources, load};
 use quayctl_controller::config::{Group, Toleration, TolerationOperator};
 use quayctl_controller::plan::{Node, PlannedJob, RunId, RunIdentity, plan};
 use quayctl_controller::render::{RenderError, Renderer};

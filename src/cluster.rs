@@ -12,7 +12,7 @@ use std::time::Duration;
 use kube::Client;
 
 pub use announce::{Announcement, Announcer, OwnPod};
-pub use apply::{ApplyError, Mode};
+pub use apply::Mode;
 pub use ask::Permission;
 pub use connect::{ConnectOptions, default_namespace};
 pub use election::Election;
@@ -21,10 +21,7 @@ pub use gate::GateError;
 pub use image_rewrites::ImageRewrite;
 pub use node_watch::{NodeSeen, NodeWatch};
 pub use traffic::{RequestKind, Traffic};
-pub use wait::{
-    Batch, FinishedBatch, JobResults, Render, RunEnd, RunInputs, Runner, RunnerInputs, Step, Trouble,
-};
-pub use watch::{JobKey, Wanted, Watches};
+pub use watch::{Wanted, Watches};
 
 mod announce;
 mod apply;
@@ -43,7 +40,6 @@ mod refusal;
 mod retry;
 mod set_aside;
 mod traffic;
-mod wait;
 mod watch;
 mod wire;
 
@@ -67,9 +63,27 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// Of a test, which answers requests itself.
+    #[cfg(test)]
+    pub fn scripted(client: Client) -> Cluster {
+        Cluster {
+            client,
+            default_namespace: "ns".into(),
+            server: "https://test".into(),
+            version: "v1.37.2".into(),
+            traffic: Traffic::default(),
+            job_events: Default::default(),
+        }
+    }
+
     /// What has gone over the wire so far; the clone goes on counting.
     pub fn traffic(&self) -> Traffic {
         self.traffic.clone()
+    }
+
+    /// Whether the API server answers anything. One that refuses is there.
+    pub async fn answers(&self) -> bool {
+        matches!(self.client.apiserver_version().await, Ok(_) | Err(kube::Error::Api(_)))
     }
 
     /// How often the API server has asked us to slow down.

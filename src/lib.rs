@@ -18,11 +18,16 @@
 //! * [`commands`] are tables of contents: they call the rooms in order, print what those return
 //!   and map errors to exit codes. Nothing imports them.
 
-pub use quayctl_core::{config, decode, outcome, outside_text, plan, render, report, words};
+pub use quayctl_core::{
+    cluster_error, config, decode, now, outcome, outside_text, plan, render, report, runner, watch_event,
+    words,
+};
 
 pub mod cli;
+mod clock;
 pub mod cluster;
 pub mod commands;
 pub mod config_source;
+pub mod driver;
 mod progress;
 pub mod telemetry;

@@ -10,9 +10,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use rustix::termios::{Winsize, tcgetwinsize};
 
 use crate::cli::GlobalArgs;
-use crate::cluster::Step;
 use crate::outcome::Verdict;
 use crate::plan::PlannedJob;
+use crate::runner::JobStep;
 use crate::telemetry::stderr;
 use crate::words::{counted, plural};
 
@@ -65,17 +65,17 @@ impl Progress {
         progress
     }
 
-    pub fn step(&mut self, step: &Step<'_>, now: Instant) {
+    pub fn step(&mut self, step: &JobStep<'_>, now: Instant) {
         match step {
-            Step::Started(job) => {
+            JobStep::Started(job) => {
                 self.live.insert(key(job));
                 tracing::debug!(node = job.node.name, group = job.group.name, job = job.name, "started");
             }
-            Step::PutBack(job) => {
+            JobStep::PutBack(job) => {
                 self.live.remove(&key(job));
                 tracing::debug!(node = job.node.name, group = job.group.name, "waits for its turn again");
             }
-            Step::Finished(job, outcome) => {
+            JobStep::Finished(job, outcome) => {
                 self.live.remove(&key(job));
                 self.done += 1;
                 let (node, group) = (&job.node.name, &job.group.name);
@@ -223,14 +223,14 @@ mod tests {
             has_news: false,
         };
         for job in [jobs[0], jobs[0], jobs[1], jobs[2]] {
-            progress.step(&Step::Started(job), now);
+            progress.step(&JobStep::Started(job), now);
         }
         assert_eq!((progress.live.len(), progress.done, progress.failed), (3, 0, 0));
         let interrupted = Evidence::unseen(1).outcome(&Ending::Interrupted);
         let failure = Failure::new(Reason::Dns, "no such host");
         let failed = JobOutcome { verdict: Verdict::Failed(failure), images: Vec::new() };
         for (job, outcome) in jobs.iter().zip([&interrupted, &interrupted, &failed]) {
-            progress.step(&Step::Finished(job, outcome), now);
+            progress.step(&JobStep::Finished(job, outcome), now);
         }
         assert_eq!((progress.live.len(), progress.done, progress.failed), (0, 3, 1));
     }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::timeout;
 
 use super::Cluster;
-use super::error::{Access, ClusterError};
+use super::error::{Access, ClusterError, call_error};
 use crate::outside_text::one_line_within;
 
 /// More than are said at once where every group of a large config begins.
@@ -129,7 +129,7 @@ impl Publisher {
             Ok(Err(error)) => {
                 let namespace = self.pod.namespace.as_deref();
                 let access = Access { verb: "create or patch", resource: "events.events.k8s.io", namespace };
-                Err(ClusterError::from_kube(&self.server, access, &error))
+                Err(call_error(&self.server, access, &error))
             }
             Err(_) => {
                 let cause = format!("no answer within {} s", PUBLISH_TIMEOUT.as_secs());

@@ -8,14 +8,16 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
-use super::error::{Access, api_status, describe, refusal};
+use super::error::{Access, api_status, call_error, describe, refusal};
 use super::refusal::{is_access_refused, is_object_refused};
-use super::watch::{ENDED_BY_US_SECONDS, SeenJob};
+use super::watch::observed_job;
 use super::wire::WatchedJob;
 use super::{Cluster, ClusterError};
 use crate::outcome::{Failure, Reason, is_of_quota};
 use crate::render::Manifest;
 use crate::render::label::{self, annotation};
+use crate::runner::{AppliedJob, ApplyError, FoundJob};
+use crate::watch_event::{ENDED_BY_US_SECONDS, JobKey};
 
 pub(super) const FIELD_MANAGER: &str = "quayctl-controller";
 
@@ -24,28 +26,6 @@ pub(super) const FIELD_MANAGER: &str = "quayctl-controller";
 pub enum Mode {
     Create,
     DryRun,
-}
-
-/// A Job of ours that the API server has.
-#[derive(Debug)]
-pub struct AppliedJob {
-    /// Set where an equal Job was there before: its state as of now.
-    pub adopted: Option<Box<SeenJob>>,
-    /// No earlier try of ours can have made it.
-    pub first_try: bool,
-    /// The API server's `Warning` headers; they decide nothing.
-    pub warnings: Vec<String>,
-}
-
-/// Why there is no such Job.
-#[derive(Debug)]
-pub enum ApplyError {
-    /// This node's Job was refused; others may fare better.
-    Refused(Failure),
-    /// No answer came: the Job may have been created.
-    Unanswered(Failure),
-    /// No Job of this run can be created.
-    Cluster(ClusterError),
 }
 
 impl Cluster {
@@ -65,7 +45,7 @@ impl Cluster {
         match api_status(&error) {
             Some(status) if status.is_already_exists() => {
                 let found = self.adopt(manifest).await?;
-                let adopted = SeenJob::new(&found).map(Box::new);
+                let adopted = observed_job(&found).map(Box::new);
                 Ok(AppliedJob { adopted, first_try: tries == 1, warnings: Vec::new() })
             }
             // The only thing in the path that can be missing: Jobs are in every cluster.
@@ -92,10 +72,9 @@ impl Cluster {
 
     /// Ends a live Job early, or only leaves a note on one that is over; never deletes. The pod
     /// goes, the Job ends as failed and stays readable until its TTL.
-    pub async fn leave_evidence(
+    pub async fn annotate_outcome(
         &self,
-        namespace: &str,
-        name: &str,
+        (namespace, name): &JobKey,
         outcome: String,
         end_now: bool,
     ) -> Result<(), ClusterError> {
@@ -110,9 +89,31 @@ impl Cluster {
             Ok(_) => Ok(()),
             Err(error) => {
                 let access = Access { verb: "patch", resource: "jobs.batch", namespace: Some(namespace) };
-                Err(ClusterError::from_kube(&self.server, access, &error))
+                Err(call_error(&self.server, access, &error))
             }
         }
+    }
+
+    /// The Job of this name, whoever's it is; `None` where there is none.
+    pub async fn read_job(
+        &self,
+        (namespace, name): &JobKey,
+        instance: &str,
+    ) -> Result<Option<FoundJob>, ClusterError> {
+        let jobs = Api::<WatchedJob>::namespaced(self.client.clone(), namespace);
+        let found = match self.patiently(|| jobs.get(name)).await {
+            Ok(found) => found,
+            Err(error) if api_status(&error).is_some_and(|status| status.is_not_found()) => return Ok(None),
+            Err(error) => {
+                let access = Access { verb: "get", resource: "jobs.batch", namespace: Some(namespace) };
+                return Err(call_error(&self.server, access, &error));
+            }
+        };
+        let labels = found.metadata.labels.as_ref();
+        let label_is = |key: &str, value: &str| labels.and_then(|l| l.get(key)).is_some_and(|v| v == value);
+        let is_ours =
+            label_is(label::MANAGED_BY, label::MANAGED_BY_VALUE) && label_is(label::INSTANCE, instance);
+        Ok(observed_job(&found).map(|job| FoundJob { job: Box::new(job), is_ours }))
     }
 
     /// Deletes a Job and its pods; one that is gone already is fine.
@@ -125,7 +126,7 @@ impl Cluster {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(error) => {
                 let access = Access { verb: "delete", resource: "jobs.batch", namespace: Some(namespace) };
-                Err(ClusterError::from_kube(&self.server, access, &error))
+                Err(call_error(&self.server, access, &error))
             }
         }
     }
@@ -156,7 +157,7 @@ impl Cluster {
         let jobs = Api::<WatchedJob>::namespaced(self.client.clone(), &job.namespace);
         let found = self.patiently(|| jobs.get(&job.name)).await.map_err(|error| {
             let access = Access { verb: "get", resource: "jobs.batch", namespace: Some(&job.namespace) };
-            match ClusterError::from_kube(&self.server, access, &error) {
+            match call_error(&self.server, access, &error) {
                 error @ ClusterError::Forbidden { .. } => ApplyError::Cluster(error),
                 error => refused(Reason::ApiError, &error),
             }
@@ -181,7 +182,7 @@ impl Cluster {
 
     fn refusal(&self, namespace: &str, error: &kube::Error) -> ClusterError {
         let access = Access { verb: "create", resource: "jobs.batch", namespace: Some(namespace) };
-        ClusterError::from_kube(&self.server, access, error)
+        call_error(&self.server, access, error)
     }
 }
 

@@ -8,7 +8,7 @@ use kube::api::{DynamicObject, GetParams, PostParams};
 use kube::core::{ApiResource, PartialObjectMeta, Request};
 use serde_json::Value;
 
-use super::error::{Access, api_status, describe};
+use super::error::{Access, api_status, call_error, describe};
 use super::{Cluster, ClusterError};
 use crate::outcome::with_admission_help;
 use crate::render::Manifest;
@@ -49,7 +49,7 @@ impl Cluster {
             Ok(review) => Ok(review.status.is_some_and(|status| status.allowed)),
             Err(error) => {
                 let access = Access { verb: "create", resource: "selfsubjectaccessreviews", namespace: None };
-                Err(ClusterError::from_kube(&self.server, access, &error))
+                Err(call_error(&self.server, access, &error))
             }
         }
     }
@@ -74,7 +74,7 @@ impl Cluster {
                 Some(status) if status.is_forbidden() => Ok(None),
                 _ => {
                     let access = Access { verb: "get", resource: "namespaces", namespace: Some(name) };
-                    Err(ClusterError::from_kube(&self.server, access, &error))
+                    Err(call_error(&self.server, access, &error))
                 }
             },
         }
@@ -105,7 +105,7 @@ impl Cluster {
                 Some(status) if status.is_forbidden() => Ok(None),
                 _ => {
                     let access = Access { verb: "get", resource: "secrets", namespace: Some(namespace) };
-                    Err(ClusterError::from_kube(&self.server, access, &error))
+                    Err(call_error(&self.server, access, &error))
                 }
             },
         }
@@ -138,7 +138,7 @@ impl Cluster {
                 }
                 _ => {
                     let access = Access { verb: "create", resource: "pods", namespace: Some(namespace) };
-                    Err(ClusterError::from_kube(&self.server, access, &error))
+                    Err(call_error(&self.server, access, &error))
                 }
             },
         }

@@ -3,13 +3,14 @@
 use kube::Api;
 use kube::api::ListParams;
 
-use super::error::Access;
-use super::watch::SeenJob;
+use super::error::{Access, call_error};
+use super::watch::observed_job;
 use super::wire::WatchedJob;
 use super::{Cluster, ClusterError};
 use crate::outcome::{Ending, Verdict, read_annotation};
 use crate::plan::{CompletedJob, TimedJob};
 use crate::render::label;
+use crate::watch_event::ObservedJob;
 
 /// A Job of 20 images is 12 KB of JSON.
 const PAGE_SIZE: u32 = 50;
@@ -23,7 +24,7 @@ impl Cluster {
         namespace: &str,
         instance: &str,
     ) -> Result<Vec<CompletedJob>, ClusterError> {
-        self.list_earlier(namespace, instance, |job| completed_job(SeenJob::new(job)?)).await
+        self.list_earlier(namespace, instance, |job| completed_job(observed_job(job)?)).await
     }
 
     /// What the Jobs of `instance` in `namespace` took that are Complete, or that ran into their deadline. A
@@ -49,7 +50,7 @@ impl Cluster {
                 Err(kube::Error::Api(status)) if status.code == 410 => return Ok(kept),
                 Err(error) => {
                     let access = Access { verb: "list", resource: "jobs.batch", namespace: Some(namespace) };
-                    return Err(ClusterError::from_kube(&self.server, access, &error));
+                    return Err(call_error(&self.server, access, &error));
                 }
             };
             kept.extend(page.items.iter().filter_map(&keep));
@@ -61,18 +62,18 @@ impl Cluster {
     }
 }
 
-fn completed_job(job: SeenJob) -> Option<CompletedJob> {
-    let SeenJob { key: (namespace, name), group, run_id, node, content, note, facts, .. } = job;
-    let is_done = match note.as_deref() {
+fn completed_job(job: ObservedJob) -> Option<CompletedJob> {
+    let ObservedJob { key: (namespace, name), group, run_id, node, content, annotation, facts, .. } = job;
+    let is_done = match annotation.as_deref() {
         None => facts.ending() == Some(Ending::Complete),
-        Some(note) => read_annotation(note, std::iter::empty())
+        Some(annotation) => read_annotation(annotation, std::iter::empty())
             .is_some_and(|outcome| outcome.verdict == Verdict::Succeeded),
     };
     is_done.then_some(CompletedJob { namespace, name, group, node, run_id, content })
 }
 
 fn timed_job(job: &WatchedJob) -> Option<TimedJob> {
-    let seen = SeenJob::new(job)?;
+    let seen = observed_job(job)?;
     let seconds = match seen.facts.ending()? {
         Ending::Complete => {
             let (start, end) = (job.status.start_time.as_ref()?, job.status.completion_time.as_ref()?);
@@ -82,6 +83,6 @@ fn timed_job(job: &WatchedJob) -> Option<TimedJob> {
         _ => return None,
     };
     let ran_into_deadline = seen.facts.ending() != Some(Ending::Complete);
-    let SeenJob { key: (namespace, name), group, .. } = seen;
+    let ObservedJob { key: (namespace, name), group, .. } = seen;
     Some(TimedJob { namespace, name, group, seconds, ran_into_deadline })
 }

@@ -14,7 +14,7 @@ use kube::client::middleware::BaseUriLayer;
 use tower::Layer;
 use tower_http::decompression::DecompressionLayer;
 
-use super::error::{Access as Right, CAUSE_BYTES_MAX};
+use super::error::{Access as Right, CAUSE_BYTES_MAX, call_error};
 use super::error_answers::ErrorAnswers;
 use super::retry::{Limits, with_retries};
 use super::traffic::Traffic;
@@ -86,7 +86,7 @@ impl Cluster {
         let answer = with_retries(&traffic, FIRST_ANSWER, || client.apiserver_version()).await;
         let version = answer.map(|info| info.git_version).map_err(|error| {
             let right = Right { verb: "get", resource: "/version", namespace: None };
-            ClusterError::from_kube(&server, right, &error)
+            call_error(&server, right, &error)
         })?;
         tracing::debug!(server, version, "connected");
         Ok(Cluster { client, default_namespace, server, version, traffic, job_events: Default::default() })

@@ -1,42 +1,15 @@
-//! Why a cluster cannot be worked with at all. What befalls single Jobs is an outcome instead.
+//! What a failed call says about the cluster.
 
 use std::borrow::Cow;
 
-use kube::core::Status;
-use thiserror::Error;
-
 use super::connect::{CredentialError, tls_words};
-use crate::outcome::{Failure, Reason};
+pub use crate::cluster_error::ClusterError;
 use crate::outside_text::one_line_within;
+use kube::core::Status;
 
 /// What of somebody else's words fits into an error. An admission webhook may say a lot, and the end of it
 /// is the cause.
 pub const CAUSE_BYTES_MAX: usize = 4096;
-
-/// Each of these ends a run with exit code 3.
-#[derive(Clone, Debug, Error)]
-pub enum ClusterError {
-    #[error("{0}")]
-    Kubeconfig(String),
-    #[error("cannot reach the API server at {server}: {cause}; check the address, the network and --context")]
-    Unreachable { server: String, cause: String },
-    #[error("the API server at {server} refuses our credentials: {cause}; log in again or check --context")]
-    Unauthorized { server: String, cause: String },
-    #[error("cannot log in to {server}: {cause}")]
-    NoLogin { server: String, cause: String },
-    #[error("not allowed to {verb} {resource} {place}: {cause}; grant it to the user or service account, see README.md, Permissions", place = place(namespace))]
-    Forbidden {
-        verb: &'static str,
-        resource: &'static str,
-        /// `None` for a resource of the whole cluster.
-        namespace: Option<String>,
-        cause: String,
-    },
-    #[error("namespace {0:?} does not exist; create it, or name another with -n or the key `namespace`")]
-    NamespaceMissing(String),
-    #[error("the API server at {server} answered {what} with an error: {cause}")]
-    Api { server: String, what: String, cause: String },
-}
 
 /// Which permission a call needs, so that a refusal can name it.
 #[derive(Clone, Copy, Debug)]
@@ -46,49 +19,20 @@ pub struct Access<'a> {
     pub namespace: Option<&'a str>,
 }
 
-impl ClusterError {
-    /// What a node is failed with whose group meets this.
-    pub fn failure(&self) -> Failure {
-        let reason = match self {
-            ClusterError::Forbidden { .. }
-            | ClusterError::Unauthorized { .. }
-            | ClusterError::NoLogin { .. } => Reason::Forbidden,
-            ClusterError::NamespaceMissing(_) => Reason::NamespaceMissing,
-            ClusterError::Kubeconfig(_) | ClusterError::Unreachable { .. } | ClusterError::Api { .. } => {
-                Reason::ApiError
-            }
-        };
-        Failure::new(reason, self.to_string())
-    }
-
-    /// The one namespace that this is about; `None` where it is about the whole cluster.
-    pub fn namespace(&self) -> Option<&str> {
-        match self {
-            ClusterError::Forbidden { namespace, .. } => namespace.as_deref(),
-            ClusterError::NamespaceMissing(namespace) => Some(namespace),
-            ClusterError::Kubeconfig(_)
-            | ClusterError::Unauthorized { .. }
-            | ClusterError::NoLogin { .. }
-            | ClusterError::Unreachable { .. }
-            | ClusterError::Api { .. } => None,
+/// What a failed call says about the whole cluster.
+pub fn call_error(server: &str, access: Access<'_>, error: &kube::Error) -> ClusterError {
+    let server = server.to_owned();
+    let Access { verb, resource, namespace } = access;
+    let cause = describe(error);
+    match api_status(error) {
+        Some(status) if status.is_forbidden() => {
+            let namespace = namespace.map(str::to_owned);
+            ClusterError::Forbidden { verb, resource, namespace, cause }
         }
-    }
-
-    /// What a failed call says about the whole cluster.
-    pub fn from_kube(server: &str, access: Access<'_>, error: &kube::Error) -> ClusterError {
-        let server = server.to_owned();
-        let Access { verb, resource, namespace } = access;
-        let cause = describe(error);
-        match api_status(error) {
-            Some(status) if status.is_forbidden() => {
-                let namespace = namespace.map(str::to_owned);
-                ClusterError::Forbidden { verb, resource, namespace, cause }
-            }
-            Some(status) if status.code == 401 => ClusterError::Unauthorized { server, cause },
-            Some(_) => ClusterError::Api { server, what: format!("{verb} {resource}"), cause },
-            None if is_credential(error) => ClusterError::NoLogin { server, cause },
-            None => ClusterError::Unreachable { server, cause },
-        }
+        Some(status) if status.code == 401 => ClusterError::Unauthorized { server, cause },
+        Some(_) => ClusterError::Api { server, what: format!("{verb} {resource}"), cause },
+        None if is_credential(error) => ClusterError::NoLogin { server, cause },
+        None => ClusterError::Unreachable { server, cause },
     }
 }
 
@@ -155,11 +99,4 @@ pub fn is_unanswered(error: &kube::Error) -> bool {
 fn is_credential(error: &kube::Error) -> bool {
     let kube::Error::Service(source) = error else { return false };
     source.is::<CredentialError>()
-}
-
-fn place(namespace: &Option<String>) -> String {
-    match namespace {
-        Some(namespace) => format!("in namespace {namespace:?}"),
-        None => "in the whole cluster".to_owned(),
-    }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::apply::FIELD_MANAGER;
-use super::error::{Access, api_status};
+use super::error::{Access, api_status, call_error};
 use super::{Cluster, ClusterError};
 use crate::config::RemovedTaint;
 use crate::plan::Node;
@@ -176,7 +176,7 @@ impl Cluster {
     }
 
     fn node_error(&self, verb: &'static str, error: &kube::Error) -> ClusterError {
-        ClusterError::from_kube(&self.server, Access { verb, resource: "nodes", namespace: None }, error)
+        call_error(&self.server, Access { verb, resource: "nodes", namespace: None }, error)
     }
 }
 

@@ -24,8 +24,8 @@ use tokio::time::{Instant, timeout};
 use super::Cluster;
 use super::announce::cut;
 use super::error::api_status;
-use super::watch::JobKey;
 use crate::outcome::{Failure, Reason};
+use crate::runner::JobFailure;
 
 /// As many nodes as may fail at once; each is some 500 bytes.
 const QUEUE: usize = 5_000;
@@ -45,16 +45,6 @@ struct Queue {
     /// How many were taken out and sent, or given up.
     done: watch::Receiver<usize>,
     queued: usize,
-}
-
-/// A node's failure, as an event on its Job.
-#[derive(Debug)]
-pub struct JobFailure {
-    pub job: JobKey,
-    /// Empty where no watch has shown the Job yet.
-    pub uid: String,
-    pub instance: String,
-    pub failure: Failure,
 }
 
 impl Cluster {

@@ -10,7 +10,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use tokio::time::timeout;
 
 use super::nodes::PAGE_SIZE;
-use super::retry::{PATIENCE, WatchFailure, with_watch_retries};
+use super::retry::{WatchFailure, with_watch_retries};
 use super::set_aside::told;
 use super::watch::{WATCH_SECONDS, failure};
 use super::wire::Tolerant;
@@ -18,6 +18,7 @@ use super::{Cluster, ClusterError};
 use crate::decode::{Omit, Read};
 use crate::plan::ListedNode;
 use crate::plan::node::{OMIT, WireNode};
+use crate::runner::RETRY_TIMEOUT;
 
 /// What the watch of the nodes noticed.
 #[derive(Debug)]
@@ -80,10 +81,10 @@ impl Cluster {
         let stream = notices(events, move |error| failure(&server, "nodes", None, error));
         let mut watch = NodeWatch { stream: stream.boxed(), there: Vec::new() };
         let mut answer = None;
-        match timeout(PATIENCE, watch.first_list(&mut answer)).await {
+        match timeout(RETRY_TIMEOUT, watch.first_list(&mut answer)).await {
             Ok(first) => first.map(|()| watch),
             Err(_) => Err(answer.unwrap_or_else(|| {
-                let cause = format!("no list of nodes within {} s", PATIENCE.as_secs());
+                let cause = format!("no list of nodes within {} s", RETRY_TIMEOUT.as_secs());
                 ClusterError::Unreachable { server: self.server.clone(), cause }
             })),
         }

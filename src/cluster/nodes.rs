@@ -5,12 +5,13 @@ use kube::api::{GetParams, ListParams};
 use kube::core::Request;
 use serde::Deserialize;
 
-use super::error::{Access, refusal};
+use super::error::{Access, call_error, refusal};
 use super::set_aside::SetAside;
 use super::wire::Tolerant;
 use super::{Cluster, ClusterError};
 use crate::outcome::{Failure, Reason};
 use crate::plan::Node;
+use crate::runner::NodeState;
 
 /// A page of nodes with 50 images each is some 4 MB on the wire, and decoding it took 7 MB more
 /// (measured; 15 MB at kubectl's 500). 5,000 nodes are 20 requests.
@@ -28,15 +29,6 @@ struct Page {
 struct PageMetadata {
     #[serde(default, rename = "continue")]
     continue_token: Option<String>,
-}
-
-/// How a node stands that was asked for by itself.
-#[derive(Debug)]
-pub struct NodeState {
-    /// What keeps it from working.
-    pub failure: Option<Failure>,
-    /// Names of images that it says it has, up to 50 images by the kubelet's default.
-    pub images: Vec<String>,
 }
 
 /// A list of nodes leaves this out: it is larger than all the rest.
@@ -79,7 +71,7 @@ impl Cluster {
                 }
                 Err(error) => {
                     let access = Access { verb: "list", resource: "nodes", namespace: None };
-                    return Err(ClusterError::from_kube(&self.server, access, &error));
+                    return Err(call_error(&self.server, access, &error));
                 }
             };
             for Tolerant { object, faults } in page.items {
@@ -97,7 +89,7 @@ impl Cluster {
     }
 
     /// How `node` stands by now: gone, replaced by another of its name, or not ready, and what it has.
-    pub async fn look_at(&self, node: &Node) -> Result<NodeState, ClusterError> {
+    pub async fn read_node(&self, node: &Node) -> Result<NodeState, ClusterError> {
         let get = || async {
             let request = Request::new("/api/v1/nodes").get(&node.name, &GetParams::default());
             let text = self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await?;
@@ -114,7 +106,7 @@ impl Cluster {
             }
             Err(error) => {
                 let access = Access { verb: "get", resource: "nodes", namespace: None };
-                return Err(ClusterError::from_kube(&self.server, access, &error));
+                return Err(call_error(&self.server, access, &error));
             }
         };
         if !node.uid.is_empty() && found.uid != node.uid {

@@ -17,10 +17,8 @@ use super::error::{api_status, describe, is_unanswered};
 use super::refusal::is_access_refused;
 use super::traffic::Traffic;
 use super::{CALL_TIMEOUT, Cluster};
+use crate::runner::RETRY_TIMEOUT;
 
-/// How long a call is repeated. An API server that is replaced is back within some 10 s, a control
-/// plane that is upgraded within a minute or two.
-pub const PATIENCE: Duration = Duration::from_secs(90);
 /// How long 401 and 403 are not believed. An API server under load has loaded its RBAC some 10 s after
 /// its first answer.
 pub const REFUSAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,7 +26,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Whoever is refused for a moment only goes on soon after.
 const LONGEST_PAUSE_WHEN_REFUSED: Duration = Duration::from_secs(2);
-/// Of a watch that has been down for longer than [`PATIENCE`]: as kube and client-go have it.
+/// Of a watch that has been down for longer than [`RETRY_TIMEOUT`]: as kube and client-go have it.
 const LONGEST_PAUSE_OF_WATCH: Duration = Duration::from_secs(30);
 /// A watch that lasted for this long before it failed was one that worked.
 const WORKING_WATCH: Duration = Duration::from_secs(10);
@@ -49,7 +47,7 @@ pub struct Limits {
     pub call: Duration,
 }
 
-const OF_CALLS: Limits = Limits { failing: PATIENCE, unreachable: PATIENCE, call: CALL_TIMEOUT };
+const OF_CALLS: Limits = Limits { failing: RETRY_TIMEOUT, unreachable: RETRY_TIMEOUT, call: CALL_TIMEOUT };
 
 impl Cluster {
     /// Calls `call` until it gives an answer that will not change by asking again, or patience ends.
@@ -229,10 +227,10 @@ impl Outage {
             Some(time) if time < REFUSAL_TIMEOUT => {
                 LONGEST_PAUSE_WHEN_REFUSED.min(REFUSAL_TIMEOUT - time).max(FIRST_PAUSE)
             }
-            None if now.saturating_duration_since(self.begun) < PATIENCE => LONGEST_PAUSE,
+            None if now.saturating_duration_since(self.begun) < RETRY_TIMEOUT => LONGEST_PAUSE,
             _ => LONGEST_PAUSE_OF_WATCH,
         };
-        let asked = error.and_then(asked_to_wait).map(|asked| asked.min(PATIENCE));
+        let asked = error.and_then(asked_to_wait).map(|asked| asked.min(RETRY_TIMEOUT));
         let pause = jittered(asked.unwrap_or(self.pause.min(most)), random);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE_OF_WATCH);
         self.tried = now + pause;

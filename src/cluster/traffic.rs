@@ -94,7 +94,7 @@ impl Traffic {
     }
 
     /// What the API server last answered that made us try again, where that is no longer ago than `age_max`.
-    pub(super) fn last_answer(&self, now: Instant, age_max: Duration) -> Option<String> {
+    pub fn last_answer(&self, now: Instant, age_max: Duration) -> Option<String> {
         let answer = self.0.answer.lock().unwrap_or_else(PoisonError::into_inner);
         let is_recent = |at: Instant| now.saturating_duration_since(at) <= age_max;
         answer.as_ref().filter(|(_, at)| is_recent(*at)).map(|(answer, _)| answer.clone())

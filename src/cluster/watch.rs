@@ -11,20 +11,20 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{Stream, StreamExt};
-use jiff::Timestamp;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use super::error::Access;
+use super::error::{Access, call_error};
 use super::retry::{WatchFailure, with_watch_retries};
 use super::set_aside::told;
 use super::wire::{Tolerant, WatchedEvent, WatchedJob, WatchedPod};
 use super::{Cluster, ClusterError};
 use crate::decode::Read;
-use crate::outcome::{JobFacts, PodEvent, PodFacts, Reason, Rejection, Verdict, read_annotation};
+use crate::outcome::{JobFacts, PodEvent, PodFacts, Rejection};
 use crate::plan::Traces;
 use crate::render::label::{self, annotation};
+use crate::watch_event::{JobKey, ObservedJob, WatchEvent};
 
 use first_lists::FirstLists;
 pub use first_lists::Wanted;
@@ -39,49 +39,6 @@ const PAGE_SIZE: u32 = 50;
 /// shortest useful deadline; 290 s, kube's default, is as long as our default deadline.
 pub const WATCH_SECONDS: u32 = 60;
 
-/// What ends a Job of ours early.
-pub const ENDED_BY_US_SECONDS: u32 = 1;
-
-/// Namespace and name.
-pub type JobKey = (String, String);
-
-/// What a watch noticed.
-#[derive(Debug)]
-pub enum Seen {
-    Job(Box<SeenJob>),
-    JobGone(JobKey),
-    Pod(JobKey, PodFacts),
-    /// By uid: the Job may have made another pod by now.
-    PodGone(JobKey, String),
-    /// Of the pod with this uid.
-    PodEvent(String, PodEvent),
-    /// The Job, its uid, and why it has no pod.
-    Rejected(JobKey, String, Rejection),
-    /// The watch failed and tries again by itself.
-    Trouble(ClusterError),
-    /// The watch failed in a way that trying again does not mend.
-    Denied(ClusterError),
-}
-
-/// A Job of this instance, whichever run made it.
-#[derive(Clone, Debug)]
-pub struct SeenJob {
-    pub key: JobKey,
-    pub uid: String,
-    /// To the second.
-    pub created_at: Option<Timestamp>,
-    pub group: String,
-    pub run_id: String,
-    pub node: String,
-    pub content: String,
-    /// What a process of ours has found out about it.
-    pub note: Option<String>,
-    pub deadline_seconds: u32,
-    /// A queue holds it: it has no pod, and its deadline does not run.
-    pub suspended: bool,
-    pub facts: JobFacts,
-}
-
 /// The running watches of one run.
 #[expect(missing_debug_implementations, reason = "it holds streams")]
 pub struct Watches {
@@ -89,7 +46,7 @@ pub struct Watches {
     /// By namespace: ends its watches.
     namespaces: HashMap<String, CancellationToken>,
     /// What the first lists held, oldest first.
-    listed: Vec<Seen>,
+    listed: Vec<WatchEvent>,
     /// Of which runs the first lists held Jobs.
     traces: Traces,
     /// By namespace: why there is no watch.
@@ -97,7 +54,7 @@ pub struct Watches {
 }
 
 enum Notice {
-    Seen(Seen),
+    Seen(WatchEvent),
     /// The watch of this number has listed all there is.
     Listed(usize),
 }
@@ -151,7 +108,7 @@ impl Cluster {
         &self,
         namespace: &str,
         config: watcher::Config,
-        seen: fn(K) -> Option<Seen>,
+        seen: fn(K) -> Option<WatchEvent>,
         number: usize,
     ) -> BoxStream<'static, Notice> {
         let api = Api::<Tolerant<K>>::namespaced(self.client.clone(), namespace);
@@ -165,7 +122,7 @@ impl Cluster {
 
 impl Watches {
     /// The next thing that any watch notices; waits for ever where nothing happens.
-    pub async fn next(&mut self) -> Seen {
+    pub async fn next(&mut self) -> WatchEvent {
         loop {
             match self.stream.next().await {
                 Some(Notice::Seen(seen)) => return seen,
@@ -213,13 +170,13 @@ impl Watches {
     }
 
     /// What was there before the first Job of this run.
-    pub fn take_listed(&mut self) -> Vec<Seen> {
+    pub fn take_listed(&mut self) -> Vec<WatchEvent> {
         std::mem::take(&mut self.listed)
     }
 
     /// Of a test, which tells them what to notice.
     #[cfg(test)]
-    pub fn scripted(listed: Vec<Seen>, seen: BoxStream<'static, Seen>) -> Watches {
+    pub fn scripted(listed: Vec<WatchEvent>, seen: BoxStream<'static, WatchEvent>) -> Watches {
         let stream = SelectAll::from_iter([seen.map(Notice::Seen).boxed()]);
         Watches {
             stream,
@@ -243,7 +200,7 @@ trait Watched:
     const RESOURCE: &str;
     /// The Job that something is to be said about when this goes; `None` where nobody wants to know.
     fn job(&self) -> Option<JobKey>;
-    fn gone(job: JobKey, uid: String) -> Seen;
+    fn gone(job: JobKey, uid: String) -> WatchEvent;
 }
 
 impl Watched for WatchedJob {
@@ -253,8 +210,8 @@ impl Watched for WatchedJob {
         job_key(self)
     }
 
-    fn gone(job: JobKey, _: String) -> Seen {
-        Seen::JobGone(job)
+    fn gone(job: JobKey, _: String) -> WatchEvent {
+        WatchEvent::JobGone(job)
     }
 }
 
@@ -265,8 +222,8 @@ impl Watched for WatchedPod {
         Some((self.namespace()?, self.job_name()?.to_owned()))
     }
 
-    fn gone(job: JobKey, uid: String) -> Seen {
-        Seen::PodGone(job, uid)
+    fn gone(job: JobKey, uid: String) -> WatchEvent {
+        WatchEvent::PodGone(job, uid)
     }
 }
 
@@ -278,8 +235,8 @@ impl Watched for WatchedEvent {
     }
 
     /// Never asked for: events expire, and that says nothing.
-    fn gone(job: JobKey, _: String) -> Seen {
-        Seen::JobGone(job)
+    fn gone(job: JobKey, _: String) -> WatchEvent {
+        WatchEvent::JobGone(job)
     }
 }
 
@@ -287,77 +244,37 @@ fn job_key(job: &WatchedJob) -> Option<JobKey> {
     Some((job.namespace()?, job.metadata.name.clone()?))
 }
 
-fn seen_job(job: WatchedJob) -> Option<Seen> {
-    SeenJob::new(&job).map(|job| Seen::Job(Box::new(job)))
+fn seen_job(job: WatchedJob) -> Option<WatchEvent> {
+    observed_job(&job).map(|job| WatchEvent::Job(Box::new(job)))
 }
 
-impl SeenJob {
-    /// `None` for an object without a name, which no API server sends.
-    pub fn new(job: &WatchedJob) -> Option<SeenJob> {
-        let label = |key: &str| job.labels().get(key).cloned().unwrap_or_default();
-        let annotation = |key: &str| job.annotations().get(key).cloned();
-        Some(SeenJob {
-            key: job_key(job)?,
-            uid: job.uid().unwrap_or_default(),
-            created_at: job.metadata.creation_timestamp.as_ref().map(|time| time.0),
-            group: label(label::GROUP),
-            run_id: label(label::RUN),
-            node: annotation(annotation::NODE).unwrap_or_default(),
-            content: annotation(annotation::CONTENT).unwrap_or_default(),
-            note: annotation(annotation::OUTCOME),
-            deadline_seconds: job.active_deadline_seconds.unwrap_or_default(),
-            suspended: job.suspended,
-            facts: JobFacts::new(&job.status),
-        })
-    }
-
-    pub fn is_live(&self) -> bool {
-        self.facts.ending().is_none()
-    }
-
-    /// Whether a process of ours has ended it, so that nothing it was made for comes of it any longer.
-    pub fn is_being_ended(&self) -> bool {
-        self.note.is_some() || self.deadline_seconds == ENDED_BY_US_SECONDS
-    }
-
-    /// Whether a process of its own run has ended it in favour of another run's.
-    pub fn has_given_way(&self) -> bool {
-        self.noted_reason() == Some(Reason::Yielded)
-    }
-
-    /// Whether it was its deadline that ended it, and not a process of ours by another one.
-    pub fn has_run_into_its_deadline(&self) -> bool {
-        self.deadline_seconds != ENDED_BY_US_SECONDS && self.noted_reason() == Some(Reason::DeadlineExceeded)
-    }
-
-    /// Why it failed, where a process of ours has said so.
-    fn noted_reason(&self) -> Option<Reason> {
-        match read_annotation(self.note.as_deref()?, std::iter::empty())?.verdict {
-            Verdict::Failed(failure) => Some(failure.reason),
-            Verdict::Succeeded => None,
-        }
-    }
-
-    /// Whether it was ended while a queue held it: it does nothing any more, and never ends. Once it is
-    /// admitted its deadline of a second runs. Told by our word on it: a deadline of a second may be its group's.
-    pub fn is_spent(&self) -> bool {
-        self.suspended && self.is_live() && self.note.is_some()
-    }
-
-    /// What tells of two live Jobs which was there first; the same for whoever looks.
-    pub fn age(&self) -> (Option<Timestamp>, &str) {
-        (self.created_at, &self.uid)
-    }
+/// `None` for an object without a name, which no API server sends.
+pub fn observed_job(job: &WatchedJob) -> Option<ObservedJob> {
+    let label = |key: &str| job.labels().get(key).cloned().unwrap_or_default();
+    let annotation = |key: &str| job.annotations().get(key).cloned();
+    Some(ObservedJob {
+        key: job_key(job)?,
+        uid: job.uid().unwrap_or_default(),
+        created_at: job.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        group: label(label::GROUP),
+        run_id: label(label::RUN),
+        node: annotation(annotation::NODE).unwrap_or_default(),
+        content: annotation(annotation::CONTENT).unwrap_or_default(),
+        annotation: annotation(annotation::OUTCOME),
+        deadline_seconds: job.active_deadline_seconds.unwrap_or_default(),
+        suspended: job.suspended,
+        facts: JobFacts::new(&job.status),
+    })
 }
 
-fn seen_pod(pod: WatchedPod) -> Option<Seen> {
+fn seen_pod(pod: WatchedPod) -> Option<WatchEvent> {
     let key = (pod.namespace()?, pod.job_name()?.to_owned());
     let (uid, terminating) = (pod.uid()?, pod.metadata.deletion_timestamp.is_some());
-    Some(Seen::Pod(key, PodFacts::new(uid, pod.node_name.is_some(), terminating, &pod.status)))
+    Some(WatchEvent::Pod(key, PodFacts::new(uid, pod.node_name.is_some(), terminating, &pod.status)))
 }
 
-fn seen_pod_event(event: WatchedEvent) -> Option<Seen> {
-    PodEvent::of(&event.reason, &event.message).map(|told| Seen::PodEvent(event.object_uid, told))
+fn seen_pod_event(event: WatchedEvent) -> Option<WatchEvent> {
+    PodEvent::of(&event.reason, &event.message).map(|told| WatchEvent::PodEvent(event.object_uid, told))
 }
 
 /// Selects the events of pods that may tell something. A field selector has no "or", so what every pod has,
@@ -380,9 +297,9 @@ fn pod_event_fields() -> String {
     format!("involvedObject.kind=Pod{}", ruled_out.collect::<String>())
 }
 
-fn seen_rejection(event: WatchedEvent) -> Option<Seen> {
+fn seen_rejection(event: WatchedEvent) -> Option<WatchEvent> {
     let key = (event.namespace()?, event.object_name);
-    Some(Seen::Rejected(key, event.object_uid, Rejection::of_message(&event.message)))
+    Some(WatchEvent::Rejected(key, event.object_uid, Rejection::of_message(&event.message)))
 }
 
 /// Turns a watcher's events into notices. Remembers what is there, because a watch that had to list
@@ -390,8 +307,8 @@ fn seen_rejection(event: WatchedEvent) -> Option<Seen> {
 fn notices<K: Watched>(
     events: impl Stream<Item = Result<Event<K>, WatchFailure>> + Send + 'static,
     number: usize,
-    seen: fn(K) -> Option<Seen>,
-    trouble: impl Fn(WatchFailure) -> Seen + Send + 'static,
+    seen: fn(K) -> Option<WatchEvent>,
+    trouble: impl Fn(WatchFailure) -> WatchEvent + Send + 'static,
 ) -> impl Stream<Item = Notice> + Send {
     let mut there: HashMap<String, JobKey> = HashMap::new();
     let mut listed = HashMap::new();
@@ -432,9 +349,9 @@ fn notices<K: Watched>(
     })
 }
 
-fn trouble(server: &str, resource: &'static str, namespace: &str, failed: &WatchFailure) -> Seen {
+fn trouble(server: &str, resource: &'static str, namespace: &str, failed: &WatchFailure) -> WatchEvent {
     let error = failure(server, resource, Some(namespace), &failed.error);
-    if failed.is_refused { Seen::Denied(error) } else { Seen::Trouble(error) }
+    if failed.is_refused { WatchEvent::Forbidden(error) } else { WatchEvent::Interrupted(error) }
 }
 
 /// What a watcher's error says about the cluster.
@@ -453,7 +370,7 @@ pub fn failure(
             return ClusterError::Api { server, what: format!("watch {resource}"), cause };
         }
     };
-    ClusterError::from_kube(server, Access { verb, resource, namespace }, error)
+    call_error(server, Access { verb, resource, namespace }, error)
 }
 
 #[cfg(test)]
@@ -480,9 +397,9 @@ mod tests {
         notices(futures::stream::iter(events), 0, seen_job, move |e| trouble(server, "jobs.batch", "ns", &e))
             .map(|notice| match notice {
                 Notice::Listed(_) => "listed".to_owned(),
-                Notice::Seen(Seen::Job(job)) => format!("job {}", job.key.1),
-                Notice::Seen(Seen::JobGone(key)) => format!("gone {}", key.1),
-                Notice::Seen(Seen::Denied(error)) => error.to_string(),
+                Notice::Seen(WatchEvent::Job(job)) => format!("job {}", job.key.1),
+                Notice::Seen(WatchEvent::JobGone(key)) => format!("gone {}", key.1),
+                Notice::Seen(WatchEvent::Forbidden(error)) => error.to_string(),
                 Notice::Seen(_) => "trouble".to_owned(),
             })
             .collect()

@@ -6,13 +6,14 @@ use super::check::nodes_without_carrier;
 use super::plan::plan_over;
 use super::{CommandError, NO_CLUSTER, SUCCESS, USAGE, connect_options, write_stderr};
 use crate::cli::{GlobalArgs, Selection};
-use crate::cluster::{ApplyError, Cluster, ImageRewrite, Permission};
+use crate::cluster::{Cluster, ImageRewrite, Permission};
 use crate::config::{Group, go_duration};
 use crate::config_source::load::Loaded;
 use crate::outcome::Failure;
 use crate::outside_text::one_line;
 use crate::plan::{Plan, PlannedJob, RunId};
 use crate::render::{Manifest, RenderError, Renderer};
+use crate::runner::ApplyError;
 use crate::words::counted;
 
 /// What a run does in each namespace of Jobs. `deploy/rbac.yaml` grants the same.

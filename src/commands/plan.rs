@@ -9,12 +9,13 @@ use super::{
     CommandError, SUCCESS, WORK_TO_DO, connect_options, load_config, renderer, run_id, some_of, write_stdout,
 };
 use crate::cli::{GlobalArgs, Output, PlanArgs, Selection};
-use crate::cluster::{self, ApplyError, Cluster, ClusterError, Mode, Permission};
+use crate::cluster::{self, Cluster, ClusterError, Mode, Permission};
 use crate::config_source::load::{self, Loaded};
 use crate::plan::node::{distinct, nodes_from_text};
 use crate::plan::{JobIndex, Node, Plan, RunId, RunIdentity};
 use crate::render::Renderer;
 use crate::report::PlanReport;
+use crate::runner::ApplyError;
 
 pub async fn plan(global: &GlobalArgs, args: &PlanArgs) -> Result<u8, CommandError> {
     let loaded = load_config(global, &args.selection)?;

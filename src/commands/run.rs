@@ -25,13 +25,16 @@ use super::{
     stream_to_stdout, write_aside, write_stdout,
 };
 use crate::cli::{DryRun, GlobalArgs, Output, RunArgs};
-use crate::cluster::{ApplyError, Cluster, ClusterError, JobKey, Mode, RunEnd, RunInputs, Wanted, Watches};
+use crate::cluster::{Cluster, ClusterError, Mode, Wanted, Watches};
 use crate::config_source::load::Loaded;
+use crate::driver;
 use crate::plan::{JobIndex, Plan, PlannedJob, RunId, TemplateChoice};
 use crate::progress::Progress;
 use crate::render::Renderer;
 use crate::report::{PlanReport, Refusal, RunFacts, RunReport, skipped_in_words};
+use crate::runner::{ApplyError, JobStep, RunEnd, RunInputs};
 use crate::telemetry::use_color;
+use crate::watch_event::JobKey;
 use crate::words::counted;
 
 /// Kubernetes shows the text of this file as the container's termination message.
@@ -80,14 +83,13 @@ pub async fn run(global: &GlobalArgs, args: &RunArgs) -> Result<u8, CommandError
     let inputs = RunInputs {
         plan,
         concurrency: loaded.config.concurrency.get(),
-        deadline,
+        deadline: deadline.into_std(),
         deadline_is_computed: loaded.config.run_deadline_seconds.is_none(),
         replace: args.replace,
         render: Arc::new(|job| manifest(&renderer, job)),
-        stop: signals.stop.clone(),
-        on_step: Box::new(|step| progress.borrow_mut().step(&step, Instant::now())),
     };
-    let end = shown(&progress, cluster.apply_and_wait(watches, inputs)).await;
+    let on_step = |step: JobStep<'_>| progress.borrow_mut().step(&step, Instant::now());
+    let end = shown(&progress, driver::run(&cluster, watches, inputs, signals.stop.clone(), on_step)).await;
     progress.borrow().finish();
     let RunEnd { plan, results, created, finished, error } = end;
     if let (Some(error), 0) = (&error, created) {

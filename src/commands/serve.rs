@@ -29,6 +29,7 @@ use lead::{Ended, Lead};
 mod gate;
 mod given_up;
 mod lead;
+mod live_runner;
 mod nodes;
 mod reload;
 mod runs;

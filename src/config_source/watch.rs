@@ -30,7 +30,7 @@ use super::load::{LoadError, Loaded, Sources, candidates, load_state};
 /// A swap of a mount gives seven or eight notices, and an editor's save nearly as many.
 const QUIET: Duration = Duration::from_millis(250);
 /// Where it never gets quiet, a look is due all the same.
-const PATIENCE: Duration = Duration::from_secs(1);
+const RETRY_TIMEOUT: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_secs(30);
 /// Where the operating system watches nothing for us.
 const POLL_UNWATCHED: Duration = Duration::from_secs(5);
@@ -99,7 +99,7 @@ impl ConfigWatch {
 
     async fn time_to_look(&mut self) {
         loop {
-            let settled = self.burst.map(|(first, last)| (last + QUIET).min(first + PATIENCE));
+            let settled = self.burst.map(|(first, last)| (last + QUIET).min(first + RETRY_TIMEOUT));
             let due = settled.map_or(self.poll_at, |settled| settled.min(self.poll_at));
             tokio::select! {
                 biased;

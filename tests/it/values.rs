@@ -1,7 +1,7 @@
 //! What `check` says of a config's values is what the API server says of the Jobs made from them.
 
-use quayctl_controller::config_source::load::{LoadError, Loaded, Sources, load};
 use quayctl_controller::config::{Group, Toleration, TolerationOperator};
+use quayctl_controller::config_source::load::{LoadError, Loaded, Sources, load};
 use quayctl_controller::plan::{Node, PlannedJob, RunId, RunIdentity, plan};
 use quayctl_controller::render::{RenderError, Renderer};
 use serde_json::{Value, json};

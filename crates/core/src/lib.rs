@@ -4,11 +4,15 @@
 //! That this crate names neither kube nor tokio nor a file is its manifest's to keep. `docs/architecture.md`
 //! has the map of its modules.
 
+pub mod cluster_error;
 pub mod config;
 pub mod decode;
+pub mod now;
 pub mod outcome;
 pub mod outside_text;
 pub mod plan;
 pub mod render;
 pub mod report;
+pub mod runner;
+pub mod watch_event;
 pub mod words;

@@ -6,8 +6,9 @@
 
 pub use admission_help::with_admission_help;
 pub use event::{PodEvent, Pull, PullFacts, Rejection, is_of_quota};
-pub use evidence::{CarrierWitness, Decision, Evidence, ImageWitness, SUSPENDED_HELP};
+pub use evidence::{CarrierMatcher, Decision, Evidence, ImageMatcher, SUSPENDED_HELP};
 pub use facts::{ContainerFacts, JobFacts, PodFacts};
+pub use image_match::{add_pull, names_of, references_of};
 pub use note::{annotation_text, read_annotation};
 pub use reason::Reason;
 
@@ -16,6 +17,7 @@ mod attempts;
 mod event;
 mod evidence;
 mod facts;
+mod image_match;
 mod note;
 mod pull_error;
 pub mod reason;

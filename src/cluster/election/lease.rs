@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::super::apply::FIELD_MANAGER;
-use super::super::error::{Access, api_status};
+use super::super::error::{Access, api_status, call_error};
 use super::super::wire::Tolerant;
 use super::super::{Cluster, ClusterError};
 use super::{CALL_LIMIT, LEASE_DURATION, LOOK_EVERY, RELEASE_LIMIT};
@@ -175,7 +175,7 @@ impl LeaseAccess {
 
     fn error(&self, verb: &'static str, error: &kube::Error) -> ClusterError {
         let access = Access { verb, resource: RESOURCE, namespace: Some(&self.namespace) };
-        ClusterError::from_kube(&self.cluster.server, access, error)
+        call_error(&self.cluster.server, access, error)
     }
 
     fn no_answer(&self) -> ClusterError {

@@ -13,9 +13,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::super::ClusterError;
-use super::super::retry::PATIENCE;
-use super::{JobKey, Notice, Seen, SeenJob, Watches};
+use super::{Notice, Watches};
 use crate::plan::{RunId, Traces};
+use crate::runner::RETRY_TIMEOUT;
+use crate::watch_event::{JobKey, ObservedJob, WatchEvent};
 
 /// Which Jobs that are over are wanted. Live ones are always: each holds its node.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub struct FirstLists {
     /// By namespace: ends its watches. Those that were denied are taken out.
     namespaces: HashMap<String, CancellationToken>,
     denied: BTreeMap<String, ClusterError>,
-    listed: Vec<Seen>,
+    listed: Vec<WatchEvent>,
     traces: Traces,
     /// Jobs that were live when they were seen: their end is news.
     live: HashSet<JobKey>,
@@ -78,7 +79,7 @@ impl FirstLists {
                 self.stream.push(watch.take_until(end.clone().cancelled_owned()).boxed());
             }
         }
-        match timeout(PATIENCE, self.drain(missing)).await {
+        match timeout(RETRY_TIMEOUT, self.drain(missing)).await {
             Ok(drained) => drained?,
             Err(_) => return Err(self.unlisted()),
         }
@@ -94,11 +95,11 @@ impl FirstLists {
     /// Why there is no list: what the API server last answered, else that it did not.
     fn unlisted(&self) -> ClusterError {
         let answer = self.listed.iter().rev().find_map(|seen| match seen {
-            Seen::Trouble(error @ ClusterError::Api { .. }) => Some(error.clone()),
+            WatchEvent::Interrupted(error @ ClusterError::Api { .. }) => Some(error.clone()),
             _ => None,
         });
         answer.unwrap_or_else(|| {
-            let cause = format!("no list of Jobs, pods and events within {} s", PATIENCE.as_secs());
+            let cause = format!("no list of Jobs, pods and events within {} s", RETRY_TIMEOUT.as_secs());
             ClusterError::Unreachable { server: self.server.clone(), cause }
         })
     }
@@ -113,7 +114,7 @@ impl FirstLists {
         while !missing.is_empty() {
             match self.stream.next().await {
                 Some(Notice::Listed(watch)) => drop(missing.remove(&watch)),
-                Some(Notice::Seen(Seen::Denied(error))) => {
+                Some(Notice::Seen(WatchEvent::Forbidden(error))) => {
                     let Some(namespace) = error.namespace().map(str::to_owned) else { return Err(error) };
                     if let Some(end) = self.namespaces.remove(&namespace) {
                         end.cancel();
@@ -132,9 +133,9 @@ impl FirstLists {
         Ok(())
     }
 
-    fn keeps(&mut self, seen: &Seen) -> bool {
+    fn keeps(&mut self, seen: &WatchEvent) -> bool {
         match seen {
-            Seen::Job(job) => {
+            WatchEvent::Job(job) => {
                 let is_live = job.facts.ending().is_none();
                 self.traces.add(&job.group, &job.run_id, is_live);
                 let is_wanted = match &self.wanted {
@@ -149,26 +150,26 @@ impl FirstLists {
                 }
                 !self.useless.contains(&job.key)
             }
-            Seen::Pod(job, facts) => {
+            WatchEvent::Pod(job, facts) => {
                 let is_kept = !self.useless.contains(job);
                 if is_kept {
                     self.pods.insert(facts.uid.clone());
                 }
                 is_kept
             }
-            Seen::JobGone(job) | Seen::PodGone(job, _) | Seen::Rejected(job, _, _) => {
+            WatchEvent::JobGone(job) | WatchEvent::PodGone(job, _) | WatchEvent::Rejected(job, _, _) => {
                 !self.useless.contains(job)
             }
-            Seen::PodEvent(pod, _) => self.pods.contains(pod),
-            Seen::Trouble(_) | Seen::Denied(_) => true,
+            WatchEvent::PodEvent(pod, _) => self.pods.contains(pod),
+            WatchEvent::Interrupted(_) | WatchEvent::Forbidden(_) => true,
         }
     }
 
     fn forget_earlier_runs(&mut self) {
-        let time = |job: &SeenJob| RunId::time(&job.run_id);
+        let time = |job: &ObservedJob| RunId::time(&job.run_id);
         let mut last: HashMap<String, Timestamp> = HashMap::new();
         for seen in &self.listed {
-            if let Seen::Job(job) = seen
+            if let WatchEvent::Job(job) = seen
                 && let Some(time) = time(job)
             {
                 let known = last.entry(job.group.clone()).or_insert(time);
@@ -177,7 +178,7 @@ impl FirstLists {
         }
         let FirstLists { listed, useless, live, .. } = self;
         listed.retain(|seen| {
-            let Seen::Job(job) = seen else { return true };
+            let WatchEvent::Job(job) = seen else { return true };
             let is_earlier =
                 time(job).is_some_and(|time| last.get(&job.group).is_some_and(|last| time < *last));
             let is_kept = !is_earlier || live.contains(&job.key);
@@ -201,14 +202,14 @@ mod tests {
             JobCondition { type_: "Complete".into(), status: "True".into(), ..JobCondition::default() };
         let conditions = is_over.then(|| vec![condition]);
         let facts = JobFacts::new(&JobStatus { conditions, ..JobStatus::default() });
-        Notice::Seen(Seen::Job(Box::new(SeenJob {
+        Notice::Seen(WatchEvent::Job(Box::new(ObservedJob {
             key: ("ns".into(), name.into()),
             uid: format!("uid-{name}"),
             group: "g".into(),
             run_id: run_id.into(),
             node: "n".into(),
             content: String::new(),
-            note: None,
+            annotation: None,
             deadline_seconds: 0,
             created_at: None,
             suspended: false,
@@ -218,15 +219,15 @@ mod tests {
 
     fn pod(of: &str) -> Notice {
         let facts = PodFacts { uid: format!("pod-{of}"), ..PodFacts::default() };
-        Notice::Seen(Seen::Pod(("ns".into(), of.into()), facts))
+        Notice::Seen(WatchEvent::Pod(("ns".into(), of.into()), facts))
     }
 
     fn pull(of: &str) -> Notice {
-        Notice::Seen(Seen::PodEvent(format!("pod-{of}"), PodEvent::SecretsMissing("s".into())))
+        Notice::Seen(WatchEvent::PodEvent(format!("pod-{of}"), PodEvent::SecretsMissing("s".into())))
     }
 
     fn denied(namespace: &str) -> Notice {
-        Notice::Seen(Seen::Denied(ClusterError::Forbidden {
+        Notice::Seen(WatchEvent::Forbidden(ClusterError::Forbidden {
             verb: "list",
             resource: "jobs.batch",
             namespace: Some(namespace.into()),
@@ -241,12 +242,12 @@ mod tests {
     }
 
     fn words(watches: &Watches) -> Vec<String> {
-        let word = |seen: &Seen| match seen {
-            Seen::Job(job) => {
+        let word = |seen: &WatchEvent| match seen {
+            WatchEvent::Job(job) => {
                 format!("{}{}", job.key.1, if job.facts.ending().is_some() { " over" } else { "" })
             }
-            Seen::Pod(job, _) => format!("pod of {}", job.1),
-            Seen::PodEvent(pod, _) => format!("pull of {pod}"),
+            WatchEvent::Pod(job, _) => format!("pod of {}", job.1),
+            WatchEvent::PodEvent(pod, _) => format!("pull of {pod}"),
             _ => "?".to_owned(),
         };
         watches.listed.iter().map(word).collect()

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cluster::watch::SeenJob;
+use crate::cluster::watch::observed_job;
 use crate::plan::{ListedNode, Node};
 
 fn meta() -> Value {
@@ -153,7 +153,7 @@ proptest! {
                 "job" => {
                     let read = decodes::<Tolerant<WatchedJob>>(&object, kind)?;
                     // Nor does what is made of it fall over.
-                    SeenJob::new(&read.object);
+                    observed_job(&read.object);
                     decodes::<WatchedJob>(&object, kind)?;
                 }
                 "pod" => drop(decodes::<Tolerant<WatchedPod>>(&object, kind)?),
@@ -174,7 +174,7 @@ fn what_is_valid_is_read_without_a_fault() {
     let text = |value: Value| value.to_string();
     let job: Tolerant<WatchedJob> = serde_json::from_str(&text(job())).unwrap();
     assert_eq!(job.faults, []);
-    let seen = SeenJob::new(&job.object).unwrap();
+    let seen = observed_job(&job.object).unwrap();
     assert_eq!((seen.deadline_seconds, seen.node.as_str()), (300, "node-1"));
     let pod: Tolerant<WatchedPod> = serde_json::from_str(&text(pod())).unwrap();
     assert_eq!((pod.faults, pod.object.job_name()), (vec![], Some("g-node-1")));
@@ -198,7 +198,7 @@ fn a_deadline_that_the_api_server_takes_hides_neither_its_job_nor_its_end() {
         let mut job = job();
         job["spec"]["activeDeadlineSeconds"] = odd.clone();
         let read: Tolerant<WatchedJob> = serde_json::from_str(&job.to_string()).unwrap();
-        let seen = SeenJob::new(&read.object).unwrap();
+        let seen = observed_job(&read.object).unwrap();
         assert_eq!((seen.deadline_seconds, read.faults.len()), (deadline, faults), "{odd}");
         assert!(seen.facts.ending().is_some() && seen.group == "g", "{odd}");
     }
@@ -210,7 +210,7 @@ fn an_odd_condition_hides_not_the_one_beside_it() {
     let failed = job["status"]["conditions"][0].clone();
     job["status"]["conditions"] = json!([{"type": 5, "status": []}, null, {"type": "X", "status": "True", "lastProbeTime": "soon"}, failed]);
     let read: Tolerant<WatchedJob> = serde_json::from_str(&job.to_string()).unwrap();
-    assert!(SeenJob::new(&read.object).unwrap().facts.ending().is_some());
+    assert!(observed_job(&read.object).unwrap().facts.ending().is_some());
     let fields: Vec<&str> = read.faults.iter().map(|fault| fault.field.as_str()).collect();
     assert!(fields.contains(&"status.conditions[0].type"), "{fields:?}");
 }

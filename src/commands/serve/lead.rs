@@ -9,19 +9,19 @@ use std::time::Duration;
 use futures::future::{BoxFuture, OptionFuture};
 use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
-use tokio_util::sync::CancellationToken;
 
 use super::gate::Gate;
 use super::given_up::GivenUp;
+use super::live_runner::LiveRunner;
 use super::reload::Opened;
 use super::runs::UnderWay;
 use super::{Active, Station};
-use crate::cluster::{
-    Cluster, ClusterError, NodeWatch, Runner, RunnerInputs, Step, Trouble, Wanted, Watches,
-};
+use crate::clock;
+use crate::cluster::{Cluster, ClusterError, NodeWatch, Wanted, Watches};
 use crate::config::Group;
-use crate::outcome::Verdict;
 use crate::plan::{Agenda, Arrivals, KnownNode};
+use crate::runner::RunnerError;
+use crate::watch_event::WatchEvent;
 use crate::words::counted;
 
 use super::super::CommandError;
@@ -52,7 +52,7 @@ pub struct Lead<'a> {
     pub arrivals: Arrivals,
     /// By name, as they are now.
     pub nodes: BTreeMap<String, KnownNode>,
-    pub runner: Runner<'a>,
+    pub runner: LiveRunner<'a>,
     /// By number of the batch.
     pub under_way: HashMap<usize, UnderWay>,
     pub watches: Watches,
@@ -93,23 +93,18 @@ impl<'a> Lead<'a> {
             cluster.watch_nodes()
         );
         let (mut watches, node_watch) = (watches?, node_watch?);
-        let now = clock();
+        let now = wall_clock();
         let listed = watches.take_listed();
         let agenda = Agenda::new(config, now, &watches.take_traces());
         let served: Rc<RefCell<Vec<Served>>> = Rc::default();
-        let inputs = RunnerInputs {
-            concurrency: config.concurrency.get(),
-            replace: false,
-            stop: CancellationToken::new(),
-            on_step: on_step(served.clone()),
-        };
+        let runner = LiveRunner::new(cluster, config.concurrency.get(), served.clone());
         let mut lead = Lead {
             cluster,
             groups: config.groups.iter().cloned().map(Arc::new).collect(),
             agenda,
             arrivals: Arrivals::default(),
             nodes: BTreeMap::new(),
-            runner: Runner::new(cluster, inputs),
+            runner,
             under_way: HashMap::new(),
             watches,
             node_watch,
@@ -122,7 +117,7 @@ impl<'a> Lead<'a> {
             given_up: GivenUp::default(),
             nodes_troubled: false,
             refused: None,
-            now: clock,
+            now: wall_clock,
             active,
         };
         lead.arrivals.follow(&lead.active.loaded.config);
@@ -141,7 +136,7 @@ impl<'a> Lead<'a> {
         // Before what is there is taken in: then Jobs of these runs are known as theirs.
         lead.begin_what_is_due(station);
         lead.serve_nodes(&late, station);
-        lead.runner.take_in_listed(listed);
+        lead.take_in_listed(listed);
         Ok(lead)
     }
 
@@ -189,16 +184,22 @@ impl<'a> Lead<'a> {
         Ended::NotLeading(active)
     }
 
+    /// What was there before the first Job, or before a namespace was added.
+    pub fn take_in_listed(&mut self, listed: Vec<WatchEvent>) {
+        self.runner.runner.take_in(listed, clock::now());
+        self.runner.runner.mark_settled();
+    }
+
     /// What follows from whatever has happened.
     fn settle(&mut self, station: &Station<'_>) {
-        for finished in self.runner.take_finished() {
+        for finished in self.runner.runner.take_finished() {
             self.finish(finished, station);
         }
         let served = self.served.take();
         for served in served {
             self.open_gate(&served);
         }
-        let (waiting, running) = self.runner.load();
+        let (waiting, running) = self.runner.runner.load();
         station.metrics.set_queue(waiting, running);
         for (group, next) in self.agenda.next_times() {
             station.metrics.set_next_run(group, next);
@@ -225,9 +226,9 @@ impl<'a> Lead<'a> {
     }
 
     /// An error that a batch cannot get over ends that batch; the process goes on.
-    fn on_trouble(&mut self, trouble: Option<Trouble>) {
+    fn on_trouble(&mut self, trouble: Option<RunnerError>) {
         let Some(trouble) = trouble else { return };
-        let given_up = self.runner.give_up_batches_of(&trouble);
+        let given_up = self.runner.runner.give_up_batches_of(&trouble);
         for run in given_up.iter().filter_map(|number| self.under_way.get(number)) {
             self.given_up.add(&run.group, Instant::now());
         }
@@ -268,33 +269,6 @@ impl<'a> Lead<'a> {
 }
 
 /// The clock of this process; tests of what depends on it bring their own to `plan`.
-fn clock() -> Timestamp {
+fn wall_clock() -> Timestamp {
     Timestamp::now()
-}
-
-/// Keeps what a gate may have to be opened for.
-fn on_step<'a>(served: Rc<RefCell<Vec<Served>>>) -> Box<dyn FnMut(Step<'_>) + 'a> {
-    Box::new(move |step| match step {
-        Step::Started(job) => {
-            tracing::debug!(node = job.node.name, group = job.group.name, job = job.name, "started");
-        }
-        Step::PutBack(job) => {
-            tracing::debug!(
-                node = job.node.name,
-                group = job.group.name,
-                job = job.name,
-                "waits for its turn again"
-            );
-        }
-        Step::Finished(job, outcome) => {
-            if let Verdict::Succeeded = outcome.verdict {
-                served.borrow_mut().push(Served {
-                    group: job.group.name.clone(),
-                    content: job.content.clone(),
-                    node: job.node.name.clone(),
-                    uid: job.node.uid.clone(),
-                });
-            }
-        }
-    })
 }

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::Station;
 use super::lead::Lead;
 use super::runs::UnderWay;
+use crate::clock;
 use crate::cluster::NodeSeen;
 use crate::config::Group;
 use crate::plan::{KnownNode, ListedNode, plan_one};
@@ -87,7 +90,9 @@ impl Lead<'_> {
         let mut planned = plan_one(config, group, std::iter::once(node), &identity);
         // The group's limit may be a share of all of its nodes, not of this one.
         planned.limit = crate::plan::limit_over(config, group, self.nodes.values());
-        let Some(job) = planned.jobs.pop().filter(|job| !self.runner.is_under_way(job)) else { return };
+        let Some(job) = planned.jobs.pop().filter(|job| !self.runner.runner.is_under_way(job)) else {
+            return;
+        };
         let name = &node.whole().name;
         // Nodes that come together are told of together.
         let mut runs = self.under_way.iter();
@@ -97,14 +102,20 @@ impl Lead<'_> {
         };
         let together = runs.find(together).map(|(number, _)| *number);
         let taken = together.is_some_and(|number| {
-            let jobs = self.runner.counts(number).map_or(0, |(jobs, _)| jobs) + 1;
+            let jobs = self.runner.runner.counts(number).map_or(0, |(jobs, _)| jobs) + 1;
             if let Some(run) = self.under_way.get_mut(&number) {
                 let rounds = jobs.div_ceil(planned.limit.max(1)) as u64;
                 run.longest_seconds = rounds.saturating_mul(group.deadline_seconds.into());
             }
             // What is under way counts this batch as well.
             let deadline = Some(self.deadline(0));
-            self.runner.extend(number, job.clone(), planned.limit, deadline)
+            self.runner.runner.extend(
+                number,
+                job.clone(),
+                planned.limit,
+                deadline.map(Instant::into_std),
+                clock::now(),
+            )
         });
         if !taken {
             planned.jobs.push(job);

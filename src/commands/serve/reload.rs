@@ -124,7 +124,7 @@ impl<'a> Lead<'a> {
             tracing::info!("Jobs in namespace {namespace:?} are watched now");
         }
         let listed = self.watches.take_listed();
-        self.runner.take_in_listed(listed);
+        self.take_in_listed(listed);
         let own = self.active.loaded.config.namespace.clone();
         let own = own.unwrap_or_else(|| self.cluster.default_namespace.clone());
         for group in &self.groups {
@@ -147,7 +147,7 @@ impl<'a> Lead<'a> {
             self.agenda.began(&run.group);
         }
         self.arrivals.follow(config);
-        self.runner.set_concurrency(config.concurrency.get());
+        self.runner.runner.set_concurrency(config.concurrency.get());
         for group in &gone {
             station.metrics.forget_group(group);
         }
@@ -163,7 +163,7 @@ impl<'a> Lead<'a> {
         station.mark_current(&self.active);
         self.begin_what_is_due(station);
         let listed = self.watches.take_listed();
-        self.runner.take_in_listed(listed);
+        self.take_in_listed(listed);
         self.shut_text = None;
         // A selector may take more nodes in than before.
         let pairs: Vec<_> = self

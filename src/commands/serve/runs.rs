@@ -8,11 +8,13 @@ use tokio::time::Instant;
 use super::super::templates::manifest;
 use super::Station;
 use super::lead::Lead;
-use crate::cluster::{Announcement, Batch, FinishedBatch, Render, Trouble};
+use crate::clock;
+use crate::cluster::Announcement;
 use crate::config::Group;
 use crate::outcome::Verdict;
 use crate::plan::{Cause, Due, JobEnd, Plan, PlannedGroup, RunId, RunIdentity, plan_one};
 use crate::report::{RunFacts, RunReport};
+use crate::runner::{Batch, FinishedBatch, Render, RunnerError};
 use crate::words::counted;
 
 /// A batch that is under way, as far as the runner does not know it.
@@ -52,7 +54,7 @@ impl Lead<'_> {
         let identity = self.identity(run_id);
         let mut planned = plan_one(&self.active.loaded.config, &group, self.nodes.values(), &identity);
         // Of nodes that came a moment ago: they are told of where they are.
-        planned.jobs.retain(|job| !self.runner.is_under_way(job));
+        planned.jobs.retain(|job| !self.runner.runner.is_under_way(job));
         let (jobs, skipped) = (counted(planned.jobs.len(), "Job"), counted(planned.skipped.len(), "node"));
         let id = identity.run_id.as_str();
         tracing::info!("run {id} of group {name:?} ({}): {jobs}, {skipped} skipped", cause_in_words(cause));
@@ -87,15 +89,15 @@ impl Lead<'_> {
         let renderer = self.active.renderer.clone();
         let render: Render<'_> = Arc::new(move |job| manifest(&renderer, job));
         let namespace = planned.jobs.first().map(|job| job.namespace.clone());
-        let mut batch = Batch::new(planned, render, Some(deadline));
+        let mut batch = Batch::new(planned, render, Some(deadline.into_std()));
         if config.run_deadline_seconds.is_none() {
-            batch = batch.with_computed_deadline(Instant::now());
+            batch = batch.with_computed_deadline(clock::now().instant);
         }
-        let number = self.runner.add(batch);
+        let number = self.runner.runner.add(batch, clock::now());
         self.under_way.insert(number, run);
         // Nobody would hear of its Jobs.
         if let Some(error) = namespace.and_then(|namespace| self.watches.denied().get(&namespace)) {
-            self.runner.give_up_batches_of(&Trouble { batch: Some(number), error: error.clone() });
+            self.runner.runner.give_up_batches_of(&RunnerError { batch: Some(number), error: error.clone() });
             self.given_up.add(&group.name, Instant::now());
         }
     }

@@ -270,7 +270,7 @@ async fn a_burst_of_notices_is_one_look() {
             tokio::time::sleep(QUIET / 2).await;
         }
     });
-    assert_eq!(until_look(&mut watch).await, PATIENCE);
+    assert_eq!(until_look(&mut watch).await, RETRY_TIMEOUT);
     notices.abort();
 
     let mut watch = by_hand();

@@ -12,7 +12,7 @@ pub use verdict::SUSPENDED_HELP;
 
 /// Which containers of the pod tell an image's fate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ImageWitness {
+pub struct ImageMatcher {
     /// The reference as written and as the kubelet may write it: how a message names the image.
     pub names: Vec<String>,
     /// Every way to write just this image: how an event names it.
@@ -25,8 +25,8 @@ pub struct ImageWitness {
 
 /// Which containers of the pod run the carrier image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CarrierWitness {
-    /// Every way to write it, as in [`ImageWitness::references`].
+pub struct CarrierMatcher {
+    /// Every way to write it, as in [`ImageMatcher::references`].
     pub names: Vec<String>,
     pub containers: Vec<String>,
 }
@@ -68,7 +68,7 @@ pub enum Decision {
 
 #[derive(Clone, Debug, Default)]
 struct Image {
-    witness: ImageWitness,
+    witness: ImageMatcher,
     proven: bool,
     pull: Option<Pull>,
     digest: Option<String>,
@@ -77,7 +77,7 @@ struct Image {
 
 #[derive(Clone, Debug, Default)]
 struct Carrier {
-    witness: CarrierWitness,
+    witness: CarrierMatcher,
     /// The node has it.
     proven: bool,
     /// Why it could not be pulled when it was last tried.
@@ -108,7 +108,7 @@ struct Trouble {
 
 impl Evidence {
     /// For a Job whose pod tells `images`' fates.
-    pub fn new(images: Vec<ImageWitness>, carrier: CarrierWitness) -> Evidence {
+    pub fn new(images: Vec<ImageMatcher>, carrier: CarrierMatcher) -> Evidence {
         let images = images.into_iter().map(|witness| Image { witness, ..Image::default() }).collect();
         let carrier = Carrier { witness: carrier, ..Carrier::default() };
         Evidence { images, carrier, ..Evidence::default() }
@@ -121,13 +121,13 @@ impl Evidence {
 
     /// For a Job of which nothing will be seen.
     pub fn unseen(images: usize) -> Evidence {
-        Evidence::new(vec![ImageWitness::default(); images], CarrierWitness::default())
+        Evidence::new(vec![ImageMatcher::default(); images], CarrierMatcher::default())
     }
 
     /// Takes in a pod's state. Delivering the same state again changes nothing.
     pub fn observe_pod(&mut self, pod: &PodFacts) {
         let works = pod.on_node && !pod.terminating;
-        let strangers = self.strangers_in(pod);
+        let strangers = self.injected_into(pod);
         let known = self.pods.entry(pod.uid.clone()).or_default();
         (known.works, known.is_set_up, known.strangers) = (works, pod.is_set_up, strangers);
         let states: Vec<u64> = pod.containers.iter().map(hash).collect();
@@ -223,13 +223,13 @@ impl Evidence {
     }
 
     /// Whether no pod of the Job can do anything at the moment: unscheduled, gone or on its way out.
-    pub fn is_lost(&self) -> bool {
+    pub fn no_active_pod(&self) -> bool {
         !self.pods.values().any(|pod| pod.works)
     }
 
     /// Whether nothing has been seen that would explain a failure. A pod that cannot be set up may stand
     /// on a node that is going.
-    pub fn lacks_cause(&self) -> bool {
+    pub fn unexplained(&self) -> bool {
         let causes = [&self.pod_failure, &self.node_failure];
         causes.iter().all(|cause| cause.is_none())
             && self.carrier_failure().is_none()
@@ -238,22 +238,22 @@ impl Evidence {
     }
 
     /// Whether every image is there, so that the node has succeeded whatever its Job does later.
-    pub fn all_proven(&self) -> bool {
+    pub fn all_present(&self) -> bool {
         self.images.iter().all(|image| image.proven)
     }
 
     /// Containers that are all that is left of a pod whose images are there, and that nobody of ours has
     /// asked for: a proxy or an agent that a webhook adds, and that does not know that its pod is to end.
-    pub fn strangers(&self) -> &[String] {
+    pub fn injected_containers(&self) -> &[String] {
         let pod = self.pods.values().find(|pod| pod.works && !pod.strangers.is_empty());
         match pod {
-            Some(pod) if self.all_proven() => &pod.strangers,
+            Some(pod) if self.all_present() => &pod.strangers,
             _ => &[],
         }
     }
 
     /// Sidecars that are init containers are not meant: the kubelet ends them after the others.
-    fn strangers_in(&self, pod: &PodFacts) -> Vec<String> {
+    fn injected_into(&self, pod: &PodFacts) -> Vec<String> {
         let is_own = |container: &&ContainerFacts| self.own_containers.contains(&container.name);
         let (own, others): (Vec<_>, Vec<_>) =
             pod.containers.iter().filter(|container| !container.is_init).partition(is_own);
@@ -267,16 +267,16 @@ impl Evidence {
     pub fn decide(&self) -> Decision {
         let no_pod = self.rejection.as_ref().is_some_and(|rejection| rejection.is_final && !self.pod_seen);
         let node_gone = self.node_failure.as_ref().is_some_and(|failure| failure.reason == Reason::NodeGone);
-        if (no_pod || node_gone) && !self.all_proven() {
+        if (no_pod || node_gone) && !self.all_present() {
             return Decision::EndEarly;
         }
         // With no image that a container shows only the Job's end tells, and then it is to be seen.
         let shown = self.images.iter().all(|image| !image.witness.containers.is_empty());
-        if self.all_proven() && shown && (self.broken_carrier().is_some() || self.never_created.is_some()) {
+        if self.all_present() && shown && (self.broken_carrier().is_some() || self.never_created.is_some()) {
             return Decision::EndEarly;
         }
         let decided = self.images.iter().all(|image| image.proven || image.attempts.is_hopeless());
-        match decided && !self.all_proven() {
+        match decided && !self.all_present() {
             true => Decision::EndEarly,
             false => Decision::Wait,
         }
@@ -312,7 +312,7 @@ impl Evidence {
 
     /// Of a Job that is over: whether its pods have said all they will. Jobs and pods come through
     /// two watches, and a pod's end may arrive after its Job's.
-    pub fn has_heard_all(&self) -> bool {
+    pub fn final_status_seen(&self) -> bool {
         let settled = self.images.iter().all(|image| image.proven || image.witness.containers.is_empty());
         settled || (self.pod_seen && self.pods.is_empty())
     }
@@ -365,7 +365,7 @@ impl Evidence {
     }
 }
 
-impl ImageWitness {
+impl ImageMatcher {
     fn is_referred_to_in(&self, message: &str) -> bool {
         self.references.iter().any(|reference| mentions(message, reference))
     }

@@ -25,14 +25,14 @@ fn evidence(images: usize, runs: bool, carriers: Vec<String>) -> Evidence {
     let witnesses = names(images)
         .into_iter()
         .enumerate()
-        .map(|(i, name)| ImageWitness {
+        .map(|(i, name)| ImageMatcher {
             references: vec![format!("{name}:1")],
             names: vec![name],
             containers: vec![format!("image-{i}")],
             runs,
         })
         .collect();
-    Evidence::new(witnesses, CarrierWitness { names: vec!["k8s.io/pause".into()], containers: carriers })
+    Evidence::new(witnesses, CarrierMatcher { names: vec!["k8s.io/pause".into()], containers: carriers })
 }
 
 fn waiting(name: &str, reason: &str, message: &str) -> ContainerFacts {
@@ -88,7 +88,7 @@ fn reason(outcome: &JobOutcome) -> Option<Reason> {
 fn containers_that_ran_prove_their_images() {
     let mut evidence = helper(2);
     evidence.observe_pod(&pod(vec![ran("install"), ran("image-0"), ran("image-1")]));
-    assert!(evidence.has_heard_all());
+    assert!(evidence.final_status_seen());
     let outcome = evidence.outcome(&Ending::Complete);
     assert_eq!(reason(&outcome), None);
     assert_eq!(states(&outcome), ["present", "present"]);
@@ -173,9 +173,9 @@ fn at_the_deadline_the_last_cause_counts_although_the_pod_is_gone() {
     let mut evidence = volumes(2);
     let cause = "dial tcp 10.0.0.1:443: connect: connection refused";
     evidence.observe_pod(&pod(vec![creating("image-0"), waiting("image-1", "ErrImagePull", cause)]));
-    assert!(!evidence.has_heard_all());
+    assert!(!evidence.final_status_seen());
     evidence.observe_pod_gone("p");
-    assert!(evidence.has_heard_all());
+    assert!(evidence.final_status_seen());
     let outcome = evidence.outcome(&deadline());
     assert_eq!(states(&outcome), ["deadline-exceeded", "registry-unreachable"]);
     assert_eq!(reason(&outcome), Some(Reason::DeadlineExceeded), "the first failed image in file order");
@@ -361,9 +361,9 @@ fn a_pod_that_admission_refuses_ends_the_node_at_once() {
 fn a_node_that_is_gone_is_the_reason_and_no_image_is_blamed() {
     let mut evidence = volumes(2);
     evidence.observe_pod(&pod(vec![creating("image-0"), creating("image-1")]));
-    assert!(!evidence.is_lost() && evidence.lacks_cause());
+    assert!(!evidence.no_active_pod() && evidence.unexplained());
     evidence.observe_pod_gone("p");
-    assert!(evidence.is_lost());
+    assert!(evidence.no_active_pod());
     evidence.observe_node(Some(Failure::new(Reason::NodeNotReady, "Ready is Unknown")));
     assert_eq!(evidence.decide(), Decision::Wait, "it may come back");
     evidence.observe_node(Some(Failure::new(Reason::NodeGone, "the node was deleted")));
@@ -375,7 +375,7 @@ fn a_node_that_is_gone_is_the_reason_and_no_image_is_blamed() {
 
 #[test]
 fn a_tag_or_a_repository_is_not_taken_for_a_cause() {
-    let witness = |reference: &str, name: &str| ImageWitness {
+    let witness = |reference: &str, name: &str| ImageMatcher {
         names: vec![name.into()],
         references: vec![reference.into()],
         containers: vec!["image-0".into()],
@@ -401,7 +401,7 @@ fn a_tag_or_a_repository_is_not_taken_for_a_cause() {
             Reason::RegistryError,
         ),
     ] {
-        let mut evidence = Evidence::new(vec![witness(reference, name)], CarrierWitness::default());
+        let mut evidence = Evidence::new(vec![witness(reference, name)], CarrierMatcher::default());
         evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", cause)]));
         let outcome = evidence.outcome(&deadline());
         assert!(
@@ -413,14 +413,14 @@ fn a_tag_or_a_repository_is_not_taken_for_a_cause() {
 
 #[test]
 fn a_carrier_whose_name_begins_like_an_image_is_blamed_itself() {
-    let witness = ImageWitness {
+    let witness = ImageMatcher {
         names: vec!["q.io/team/app".into()],
         references: vec!["q.io/team/app:1".into()],
         containers: vec!["image-0".into()],
         runs: false,
     };
     let carrier =
-        CarrierWitness { names: vec!["q.io/team/app-carrier:1".into()], containers: vec!["image-0".into()] };
+        CarrierMatcher { names: vec!["q.io/team/app-carrier:1".into()], containers: vec!["image-0".into()] };
     let mut evidence = Evidence::new(vec![witness], carrier);
     let words = "failed to pull and unpack image \"q.io/team/app-carrier:1\": not found";
     evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", words)]));
@@ -458,7 +458,7 @@ fn a_throttled_carrier_is_neither_broken_nor_makes_its_images_unknown() {
         creating("image-2"),
     ]));
     evidence.observe_pull(&pull_of("h.example/team/c:1", Some(Pull::default())));
-    assert!(evidence.lacks_cause(), "the node may be asked what it has");
+    assert!(evidence.unexplained(), "the node may be asked what it has");
     assert_eq!(evidence.broken_carrier(), None);
     let outcome = evidence.outcome(&deadline());
     assert_eq!(states(&outcome), ["deadline-exceeded", "pull-failed", "pulled"]);
@@ -539,27 +539,27 @@ fn a_cause_without_a_name_is_the_carriers_once_the_back_off_says_so() {
 
 #[test]
 fn a_message_that_names_one_image_of_a_container_blames_no_other() {
-    let mut witnesses = names(2).into_iter().map(|name| ImageWitness {
+    let mut witnesses = names(2).into_iter().map(|name| ImageMatcher {
         references: vec![format!("{name}:1")],
         names: vec![name],
         containers: vec!["all".into()],
         runs: false,
     });
     let images = vec![witnesses.next().unwrap(), witnesses.next().unwrap()];
-    let mut evidence = Evidence::new(images, CarrierWitness::default());
+    let mut evidence = Evidence::new(images, CarrierMatcher::default());
     evidence.observe_pod(&pod(vec![waiting("all", "ErrImagePull", NOT_FOUND)]));
     assert_eq!(states(&evidence.outcome(&deadline())), ["deadline-exceeded", "image-not-found"]);
 }
 
 #[test]
 fn a_carrier_of_the_images_own_repository_is_told_apart_by_its_tag() {
-    let witness = ImageWitness {
+    let witness = ImageMatcher {
         names: vec!["q.io/ctl".into()],
         references: vec!["q.io/ctl:2".into()],
         containers: vec!["image-0".into()],
         runs: false,
     };
-    let carrier = CarrierWitness { names: vec!["q.io/ctl:1".into()], containers: vec!["image-0".into()] };
+    let carrier = CarrierMatcher { names: vec!["q.io/ctl:1".into()], containers: vec!["image-0".into()] };
     for (image, expected) in [("q.io/ctl:1", "unknown"), ("q.io/ctl:2", "image-not-found")] {
         let mut evidence = Evidence::new(vec![witness.clone()], carrier.clone());
         let words = named(image, &format!("failed to resolve image: {image}: not found"));
@@ -590,7 +590,7 @@ fn a_pod_that_cannot_be_set_up_is_the_reason_until_it_can() {
     let mut evidence = helper(1);
     evidence.observe_pod(&pod(vec![creating("install"), creating("image-0")]));
     evidence.observe_pod_event("p", &event);
-    assert!(evidence.lacks_cause(), "the node may be at fault");
+    assert!(evidence.unexplained(), "the node may be at fault");
     let outcome = evidence.outcome(&deadline());
     assert_eq!(outcome.verdict, Verdict::Failed(Failure::new(Reason::PodFailed, words)));
     // Nothing else explains a Job whose pod shows no image.

@@ -5,9 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::stalls::Stalls;
 use crate::outcome::{Failure, JobResult};
@@ -20,15 +18,15 @@ pub type Render<'a> = Arc<dyn Fn(&PlannedJob) -> Result<Manifest, Failure> + 'a>
 /// One group of a run, with what its Jobs need.
 #[expect(missing_debug_implementations, reason = "it holds a closure")]
 pub struct Batch<'a> {
-    pub planned: PlannedGroup,
-    pub render: Render<'a>,
+    planned: PlannedGroup,
+    render: Render<'a>,
     /// When its run ends, done or not; `None` where somebody else sees to that.
-    pub deadline: Option<Instant>,
+    deadline: Option<Instant>,
     /// The deadline was computed from what the Jobs may take, which what others hold up comes on top of:
     /// when it was set, and how long they had held up Jobs of ours by then.
     computed: Option<(Instant, Duration)>,
     /// Its deadline has passed: what is still created is ended at once.
-    pub closing: bool,
+    closing: bool,
     /// Jobs without a result.
     open: usize,
 }
@@ -74,6 +72,46 @@ impl<'a> Batch<'a> {
         let Some((since, held_up)) = self.computed else { return Some(deadline) };
         let own = deadline.saturating_duration_since(since);
         Some(deadline + stalls.extension_since(held_up, now, own))
+    }
+
+    pub fn planned(&self) -> &PlannedGroup {
+        &self.planned
+    }
+
+    pub fn planned_mut(&mut self) -> &mut PlannedGroup {
+        &mut self.planned
+    }
+
+    pub fn into_planned(self) -> PlannedGroup {
+        self.planned
+    }
+
+    pub fn render(&self, job: &PlannedJob) -> Result<Manifest, Failure> {
+        (self.render)(job)
+    }
+
+    /// Where all of its Jobs are; `None` without any.
+    pub fn namespace(&self) -> Option<&str> {
+        self.planned.jobs.first().map(|job| job.namespace.as_str())
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// It has until `deadline` at least, and may have `limit` Jobs out.
+    pub fn extend(&mut self, limit: usize, deadline: Option<Instant>) {
+        self.planned.limit = limit;
+        self.deadline = self.deadline.max(deadline);
+    }
+
+    /// Its deadline has passed: what is still created is ended at once.
+    pub fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    pub fn close(&mut self) {
+        self.closing = true;
     }
 
     /// Adds a Job, and says where it stands.

@@ -14,14 +14,20 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use super::super::traffic::Traffic;
-use super::super::watch::SeenJob;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
 use super::*;
+
+/// As the runner has it.
+const CREATES_IN_FLIGHT: usize = 16;
 use crate::config::Templates;
-use crate::outcome::{ContainerFacts, JobFacts, PullFacts, Verdict};
+use crate::outcome::{ContainerFacts, JobFacts, JobResult, PodEvent, PodFacts, PullFacts, Verdict};
 use crate::plan::fixtures::{config, group, ready_node};
-use crate::plan::{Plan, RunId, RunIdentity, plan};
+use crate::plan::{Plan, PlannedJob, RunId, RunIdentity, plan};
 use crate::render::Renderer;
+use crate::watch_event::{ObservedJob, WatchEvent};
 
 type Script = Box<dyn FnMut(&str, &str, &Value) -> Option<(u16, Value)> + Send>;
 
@@ -76,14 +82,7 @@ impl Server {
     }
 
     fn cluster(&self) -> Cluster {
-        Cluster {
-            client: Client::new(self.clone(), "ns"),
-            default_namespace: "ns".into(),
-            server: "https://test".into(),
-            version: "v1.37.2".into(),
-            traffic: Traffic::default(),
-            job_events: Default::default(),
-        }
+        Cluster::scripted(Client::new(self.clone(), "ns"))
     }
 
     /// Names of the Jobs whose creation was asked for.
@@ -134,8 +133,8 @@ fn first(plan: &Plan) -> &PlannedJob {
 }
 
 /// As the watch shows it, live, created so many seconds into the story.
-fn seen(job: &PlannedJob, second: i64) -> SeenJob {
-    SeenJob {
+fn seen(job: &PlannedJob, second: i64) -> ObservedJob {
+    ObservedJob {
         key: (job.namespace.clone(), job.name.clone()),
         uid: format!("uid-{}", job.name),
         created_at: Some(Timestamp::from_second(1_800_000_000 + second).unwrap()),
@@ -143,7 +142,7 @@ fn seen(job: &PlannedJob, second: i64) -> SeenJob {
         run_id: job.identity.run_id.as_str().to_owned(),
         node: job.node.name.clone(),
         content: job.content.to_string(),
-        note: None,
+        annotation: None,
         deadline_seconds: job.group.deadline_seconds,
         suspended: false,
         facts: facts(None, true),
@@ -162,31 +161,31 @@ fn facts(condition: Option<(&str, &str)>, started: bool) -> JobFacts {
     JobFacts::new(&JobStatus { conditions: condition.map(|c| vec![c]), start_time, ..JobStatus::default() })
 }
 
-fn complete(job: &SeenJob) -> Seen {
-    Seen::Job(Box::new(SeenJob { facts: facts(Some(("Complete", "")), true), ..job.clone() }))
+fn complete(job: &ObservedJob) -> WatchEvent {
+    WatchEvent::Job(Box::new(ObservedJob { facts: facts(Some(("Complete", "")), true), ..job.clone() }))
 }
 
-fn failed(job: &SeenJob, note: Option<&str>) -> Seen {
+fn failed(job: &ObservedJob, note: Option<&str>) -> WatchEvent {
     let facts = facts(Some(("Failed", "DeadlineExceeded")), true);
-    Seen::Job(Box::new(SeenJob { facts, note: note.map(str::to_owned), ..job.clone() }))
+    WatchEvent::Job(Box::new(ObservedJob { facts, annotation: note.map(str::to_owned), ..job.clone() }))
 }
 
-fn live(job: &SeenJob) -> Seen {
-    Seen::Job(Box::new(job.clone()))
+fn live(job: &ObservedJob) -> WatchEvent {
+    WatchEvent::Job(Box::new(job.clone()))
 }
 
-fn pod(job: &SeenJob, waiting: Option<(&str, &str)>, ran: bool) -> Seen {
+fn pod(job: &ObservedJob, waiting: Option<(&str, &str)>, ran: bool) -> WatchEvent {
     let waiting = waiting.map(|(reason, message)| (reason.to_owned(), message.to_owned()));
     let container = ContainerFacts { name: "image-0".into(), ran, waiting, ..ContainerFacts::default() };
     let uid = format!("pod-of-{}", job.key.1);
-    Seen::Pod(
+    WatchEvent::Pod(
         job.key.clone(),
         PodFacts { uid, on_node: true, containers: vec![container], ..PodFacts::default() },
     )
 }
 
 /// The Job as a GET gives it.
-fn job_object(job: &SeenJob, ours: bool, complete: bool) -> Value {
+fn job_object(job: &ObservedJob, ours: bool, complete: bool) -> Value {
     let conditions = if complete { json!([{"type": "Complete", "status": "True"}]) } else { json!([]) };
     let labels = if ours {
         json!({"app.kubernetes.io/managed-by": "quayctl-controller", "app.kubernetes.io/instance": "default",
@@ -207,7 +206,7 @@ fn job_object(job: &SeenJob, ours: bool, complete: bool) -> Value {
 struct Story {
     server: Server,
     plan: Plan,
-    listed: Vec<Seen>,
+    listed: Vec<WatchEvent>,
     concurrency: usize,
     deadline_seconds: u64,
     deadline_is_computed: bool,
@@ -232,7 +231,7 @@ impl Story {
     }
 
     /// Runs it to its end while `tell` says what the watches see.
-    async fn tell<F: Future<Output = ()>>(self, tell: impl FnOnce(UnboundedSender<Seen>) -> F) -> Told {
+    async fn tell<F: Future<Output = ()>>(self, tell: impl FnOnce(UnboundedSender<WatchEvent>) -> F) -> Told {
         let Story { server, plan, listed, concurrency, deadline_seconds, deadline_is_computed } = self;
         let (sender, receiver) = unbounded();
         // The watches stay open, whatever the story says.
@@ -244,14 +243,13 @@ impl Story {
         let inputs = RunInputs {
             plan,
             concurrency,
-            deadline: begun + Duration::from_secs(deadline_seconds),
+            deadline: (begun + Duration::from_secs(deadline_seconds)).into_std(),
             deadline_is_computed,
             replace: false,
             render: Arc::new(move |job: &PlannedJob| Ok(renderer.render(job).unwrap())),
-            stop: CancellationToken::new(),
-            on_step: Box::new(|_| {}),
         };
-        let (end, ()) = tokio::join!(cluster.apply_and_wait(watches, inputs), tell(sender));
+        let (end, ()) =
+            tokio::join!(run(&cluster, watches, inputs, CancellationToken::new(), |_| {}), tell(sender));
         drop(open);
         assert!(end.error.is_none(), "{:?}", end.error);
         Told { results: end.results.into_iter().flatten().collect(), took: begun.elapsed() }
@@ -283,7 +281,7 @@ async fn seconds(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
-async fn nothing(_: UnboundedSender<Seen>) {}
+async fn nothing(_: UnboundedSender<WatchEvent>) {}
 
 #[tokio::test(start_paused = true)]
 async fn an_adopted_jobs_end_that_was_listed_before_its_adoption_is_heard() {
@@ -303,7 +301,7 @@ async fn a_listed_job_that_is_deleted_before_all_lists_are_there_is_not_waited_f
     let earlier = seen(first(&plan_of("earlier", 1, |_| {})), 0);
     let server = Server::silent();
     let mut story = Story::new(server.clone(), plan_of("later", 1, |_| {}));
-    story.listed = vec![live(&earlier), Seen::JobGone(earlier.key.clone())];
+    story.listed = vec![live(&earlier), WatchEvent::JobGone(earlier.key.clone())];
     let told = story.tell(nothing).await;
     assert_eq!(told.reasons(), [Some("job-deleted")]);
     assert!(told.took < Duration::from_secs(5), "{:?}", told.took);
@@ -350,7 +348,7 @@ async fn has_given_way(own_second: i64, other_second: i64, own_first: bool) -> b
             for job in [failed(&own, None), complete(&other)] {
                 // Its own end is that of a Job that has given way, or of one that goes on.
                 let is_own_going_on =
-                    server.patches().is_empty() && matches!(&job, Seen::Job(j) if j.key == own.key);
+                    server.patches().is_empty() && matches!(&job, WatchEvent::Job(j) if j.key == own.key);
                 watch.unbounded_send(if is_own_going_on { complete(&own) } else { job }).unwrap();
             }
         })
@@ -440,7 +438,7 @@ async fn a_younger_job_whose_process_died_before_it_gave_way_is_ended_by_the_eld
         let plan = plan_of("a", 1, |_| {});
         let other = plan_of("b", 1, |g| g.service_account = "other".into());
         let (own, mut other) = (seen(first(&plan), 4), seen(first(&other), second));
-        other.note = is_being_ended.then(|| "{}".to_owned());
+        other.annotation = is_being_ended.then(|| "{}".to_owned());
         let server = Server::silent();
         let told = Story::new(server.clone(), plan)
             .tell(async |watch| {
@@ -547,8 +545,8 @@ async fn another_process_of_the_same_run_that_gave_way_is_followed_there() {
 #[tokio::test(start_paused = true)]
 async fn a_job_that_is_being_ended_is_waited_for_and_not_adopted() {
     let earlier = seen(first(&plan_of("earlier", 1, |_| {})), 0);
-    let noted = SeenJob { note: Some("{}".into()), ..earlier.clone() };
-    let ended = SeenJob { deadline_seconds: 1, ..earlier.clone() };
+    let noted = ObservedJob { annotation: Some("{}".into()), ..earlier.clone() };
+    let ended = ObservedJob { deadline_seconds: 1, ..earlier.clone() };
     for marked in [noted, ended] {
         let server = Server::silent();
         let plan = plan_of("later", 1, |_| {});
@@ -571,7 +569,8 @@ async fn a_job_that_is_being_ended_is_waited_for_and_not_adopted() {
 #[tokio::test(start_paused = true)]
 async fn a_spent_job_that_a_queue_holds_for_ever_keeps_no_node() {
     let earlier = seen(first(&plan_of("earlier", 1, |_| {})), 0);
-    let spent = SeenJob { note: Some("{}".into()), suspended: true, facts: facts(None, false), ..earlier };
+    let spent =
+        ObservedJob { annotation: Some("{}".into()), suspended: true, facts: facts(None, false), ..earlier };
     let server = Server::silent();
     let plan = plan_of("later", 1, |_| {});
     let own = seen(first(&plan), 9);
@@ -641,7 +640,7 @@ async fn a_job_whose_label_was_taken_is_followed_by_its_pod_and_left_alone() {
         .tell(async |watch| {
             server.wait_for_posts(1).await;
             watch.unbounded_send(live(&own)).unwrap();
-            watch.unbounded_send(Seen::JobGone(own.key.clone())).unwrap();
+            watch.unbounded_send(WatchEvent::JobGone(own.key.clone())).unwrap();
             seconds(20).await;
             watch.unbounded_send(pod(&own, None, true)).unwrap();
         })
@@ -666,7 +665,7 @@ async fn a_job_that_is_gone_is_deleted_unless_its_node_has_the_images() {
                 server.wait_for_posts(1).await;
                 watch.unbounded_send(live(&own)).unwrap();
                 watch.unbounded_send(pod(&own, Some(("ContainerCreating", "")), false)).unwrap();
-                watch.unbounded_send(Seen::JobGone(own.key.clone())).unwrap();
+                watch.unbounded_send(WatchEvent::JobGone(own.key.clone())).unwrap();
             })
             .await;
         assert_eq!(told.reasons(), [reason]);
@@ -719,7 +718,7 @@ async fn a_broken_carrier_ends_a_job_whose_images_are_there_and_the_node_has_suc
             watch.unbounded_send(pod(&own, Some(("ImagePullBackOff", &words)), false)).unwrap();
             let pull = PullFacts { image: "quay.io/team/app:1.0".into(), pulled: None };
             watch
-                .unbounded_send(Seen::PodEvent(format!("pod-of-{}", own.key.1), PodEvent::Pull(pull)))
+                .unbounded_send(WatchEvent::PodEvent(format!("pod-of-{}", own.key.1), PodEvent::Pull(pull)))
                 .unwrap();
             seconds(3).await;
             watch.unbounded_send(failed(&own, None)).unwrap();
@@ -738,7 +737,7 @@ async fn a_broken_carrier_ends_a_job_whose_images_are_there_and_the_node_has_suc
 async fn a_suspended_jobs_deadline_does_not_run_and_it_goes_on_when_it_is_admitted() {
     let plan = plan_of("a", 1, |_| {});
     let own = seen(first(&plan), 0);
-    let held = SeenJob { suspended: true, facts: facts(None, false), ..own.clone() };
+    let held = ObservedJob { suspended: true, facts: facts(None, false), ..own.clone() };
     let server = Server::silent();
     let told = Story::new(server.clone(), plan)
         .tell(async |watch| {
@@ -758,7 +757,7 @@ async fn a_suspended_jobs_deadline_does_not_run_and_it_goes_on_when_it_is_admitt
 async fn a_job_that_is_never_admitted_is_suspended_at_the_runs_deadline() {
     let plan = plan_of("a", 1, |_| {});
     let own = seen(first(&plan), 0);
-    let held = SeenJob { suspended: true, facts: facts(None, false), ..own.clone() };
+    let held = ObservedJob { suspended: true, facts: facts(None, false), ..own.clone() };
     let server = Server::silent();
     let mut story = Story::new(server.clone(), plan);
     story.deadline_seconds = 1000;
@@ -774,10 +773,16 @@ async fn a_job_that_is_never_admitted_is_suspended_at_the_runs_deadline() {
 }
 
 /// As the watch shows it once it was ended while a queue held it.
-fn spent(job: &SeenJob) -> SeenJob {
+fn spent(job: &ObservedJob) -> ObservedJob {
     let note = json!({"verdict": "failed", "reason": "suspended", "message": "", "images": []});
     let note = Some(note.to_string());
-    SeenJob { note, deadline_seconds: 1, suspended: true, facts: facts(None, false), ..job.clone() }
+    ObservedJob {
+        annotation: note,
+        deadline_seconds: 1,
+        suspended: true,
+        facts: facts(None, false),
+        ..job.clone()
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -815,7 +820,7 @@ async fn a_suspended_job_of_this_very_run_that_was_ended_does_not_keep_its_node(
 async fn a_deadline_of_a_second_makes_no_job_spent_that_a_queue_holds() {
     let plan = plan_of("a", 1, |group| group.deadline_seconds = 1);
     let own = seen(first(&plan), 0);
-    let held = SeenJob { suspended: true, facts: facts(None, false), ..own.clone() };
+    let held = ObservedJob { suspended: true, facts: facts(None, false), ..own.clone() };
     let server = Server::silent();
     let told = Story::new(server.clone(), plan)
         .tell(async |watch| {
@@ -834,7 +839,7 @@ async fn time_in_a_queue_is_added_to_a_computed_deadline() {
         let server = Server::silent();
         let plan = plan_of("a", 1, |_| {});
         let own = seen(first(&plan), 0);
-        let held = SeenJob { suspended: true, facts: facts(None, false), ..own.clone() };
+        let held = ObservedJob { suspended: true, facts: facts(None, false), ..own.clone() };
         let mut story = Story::new(server.clone(), plan);
         (story.deadline_seconds, story.deadline_is_computed) = (100, is_computed);
         let told = story
@@ -852,7 +857,7 @@ async fn time_in_a_queue_is_added_to_a_computed_deadline() {
 }
 
 /// A pod with a container of ours, one that a webhook has added, and a sidecar that the kubelet ends.
-fn injected_pod(job: &SeenJob, own_is_over: bool, added_is_over: bool) -> Seen {
+fn injected_pod(job: &ObservedJob, own_is_over: bool, added_is_over: bool) -> WatchEvent {
     let container = |name: &str, is_init: bool, is_over: bool| ContainerFacts {
         name: name.into(),
         ran: true,
@@ -866,7 +871,7 @@ fn injected_pod(job: &SeenJob, own_is_over: bool, added_is_over: bool) -> Seen {
         container("vault-agent", false, added_is_over),
     ];
     let uid = format!("pod-of-{}", job.key.1);
-    Seen::Pod(job.key.clone(), PodFacts { uid, on_node: true, containers, ..PodFacts::default() })
+    WatchEvent::Pod(job.key.clone(), PodFacts { uid, on_node: true, containers, ..PodFacts::default() })
 }
 
 #[tokio::test(start_paused = true)]
@@ -944,7 +949,7 @@ async fn a_quota_of_jobs_is_waited_out_without_a_storm_of_creates() {
         }
     });
     let plan = plan_of("a", 8, |group| group.keep_jobs_seconds = 60);
-    let jobs: Vec<SeenJob> = plan.jobs().map(|job| seen(job, 0)).collect();
+    let jobs: Vec<ObservedJob> = plan.jobs().map(|job| seen(job, 0)).collect();
     let told = Story::new(server.clone(), plan)
         .tell(async |watch| {
             let mut made = receiver.take(8);
@@ -971,7 +976,7 @@ async fn a_quota_that_cannot_pass_in_time_is_the_nodes_reason() {
     assert!(told.message().contains("exceeded quota: few"), "{}", told.message());
     assert!(told.took < Duration::from_secs(180), "{:?}", told.took);
     let posts = server.posts().len();
-    assert!(posts <= POSTS_IN_FLIGHT + 6, "{posts} creates");
+    assert!(posts <= CREATES_IN_FLIGHT + 6, "{posts} creates");
 
     let server = Server::new(|method, path, _| (method == "POST" && path.ends_with("/jobs")).then(quota));
     let mut story = Story::new(server.clone(), plan_of("a", 40, |_| {}));
@@ -979,7 +984,7 @@ async fn a_quota_that_cannot_pass_in_time_is_the_nodes_reason() {
     let told = story.tell(nothing).await;
     assert!(told.reasons().iter().all(|reason| *reason == Some("quota")), "{:?}", told.reasons());
     let posts = server.posts().len();
-    assert!(posts <= POSTS_IN_FLIGHT + 125, "{posts} creates in two hours");
+    assert!(posts <= CREATES_IN_FLIGHT + 125, "{posts} creates in two hours");
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,32 +21,32 @@ e2e: ## run the tests on real nodes, as root (KEEP=1 keeps the cluster): TESTS=n
 	@tests/e2e.sh $(TESTS)
 
 lint: ## formatting, clippy, rustdoc, dependency policy, go vet
-	@tests/lint.sh
+	@scripts/lint.sh
 
 image: ## build the container image as an OCI archive: target/image/quayctl-controller.oci.tar
-	@tests/image.sh
+	@scripts/image.sh
 
 bench: ## measure against kubectl on a real control plane, about 9 minutes: NODES=200
-	@$(BENCH_NODES) tests/bench.sh
+	@$(BENCH_NODES) scripts/bench.sh
 
 bench-check: ## measure what needs no cluster: check and render
-	@tests/bench_check.sh
+	@scripts/bench_check.sh
 
 bench-pull: ## measure what a pull ahead saves behind a thin link, on real nodes, as root, about 13 minutes
-	@tests/bench_pull.sh
+	@scripts/bench_pull.sh
 
 bench-scale: ## measure with 1,000 and 5,000 nodes of 20 images: NODES=1000,5000
-	@$(BENCH_NODES) tests/bench.sh scale
+	@$(BENCH_NODES) scripts/bench.sh scale
 
 bench-serve: ## measure serve with 1,000 nodes and 10 groups, about 15 minutes: NODES=1000
-	@$(BENCH_NODES) tests/bench.sh serve
+	@$(BENCH_NODES) scripts/bench.sh serve
 
 cluster-up: ## start a control plane: NODES=50 MODE=stock|open CLUSTER=name
-	@tests/prerequisites.sh go
+	@scripts/prerequisites.sh go
 	@bed=$$(tests/cluster/build.sh) && "$$bed/bed" up --dir "$(CLUSTER_DIR)" --nodes $(NODES) --mode $(MODE) $(BED_FLAGS)
 
 cluster-down: ## stop it again: CLUSTER=name
 	@bed=$$(tests/cluster/build.sh) && "$$bed/bed" down --dir "$(CLUSTER_DIR)"
 
 clean-cache: ## remove everything that was built
-	@source tests/cache.sh && echo "removing $$cache" && rm -rf "$$cache"
+	@source scripts/cache.sh && echo "removing $$cache" && rm -rf "$$cache"

@@ -3,10 +3,10 @@
 # that deploy/ gives it. QUAYCTL_BINARY names the controller; without it the release one is built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tests/prerequisites.sh rust go
+scripts/prerequisites.sh rust go
 source tests/checks.sh
 bed=${QUAYCTL_TEST_BED:-$(tests/cluster/build.sh)}
-binary=${QUAYCTL_BINARY:-$(tests/binary.sh)}
+binary=${QUAYCTL_BINARY:-$(scripts/binary.sh)}
 
 work=$(mktemp -d)
 end() {

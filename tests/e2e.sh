@@ -4,13 +4,9 @@
 # KEEP=1 uses a cluster that stays, and makes it where there is none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tests/prerequisites.sh rust go image nodes
-source tests/cache.sh
+source scripts/real_nodes.sh
+source scripts/cache.sh
 
-bed=$(tests/cluster/build.sh all)
-old=$(tests/old_containerd.sh)
-programs=$(tests/static.sh)
-image=$(tests/image.sh)
 export QUAYCTL_TEST_BED=$bed QUAYCTL_TEST_PROGRAMS=$programs QUAYCTL_TEST_IMAGE=$PWD/$image
 flags=(--nodes 2 --mode open --real-nodes 3 --old-runtime "$old" --verify-pulls --on-component-end restart --restart-after 3s)
 export QUAYCTL_TEST_SITE_FLAGS="${flags[*]}"
@@ -24,7 +20,7 @@ if [[ "${KEEP:-}" == 1 ]]; then
         echo "the cluster is kept; look around with" >&2
         echo "  export KUBECONFIG=$QUAYCTL_TEST_SITE/kubeconfig PATH=$QUAYCTL_TEST_SITE/bin:$bed:\$PATH" >&2
         echo "  kubectl get nodes -o wide" >&2
-        echo "  registry face list --control $(sed -n 's/^  "registry": "\(.*\)",$/\1/p' "$QUAYCTL_TEST_SITE/state/bed.json")" >&2
+        echo "  registry face list --control $(registry_control "$QUAYCTL_TEST_SITE")" >&2
         echo "and end it with" >&2
         echo "  make cluster-down CLUSTER=e2e" >&2
     }

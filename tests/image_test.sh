@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tests/checks.sh
-archive=$(tests/image.sh)
+archive=$(scripts/image.sh)
 
 work=$(mktemp -d)
 waiting=

@@ -3,8 +3,8 @@
 # nodes. A part that fails keeps none of the others from running; which did is said at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tests/prerequisites.sh rust go
-source tests/cache.sh
+scripts/prerequisites.sh rust go
+source scripts/cache.sh
 
 QUAYCTL_TEST_BED=$(tests/cluster/build.sh)
 export QUAYCTL_TEST_BED
@@ -26,7 +26,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 source tests/parts.sh
-if ! tests/prerequisites.sh monitoring 2>/dev/null; then
+if ! scripts/prerequisites.sh monitoring 2>/dev/null; then
     # Read by tests/it/monitoring.rs.
     export QUAYCTL_WITHOUT_MONITORING=1
     echo "promtool's tests are left out; to have them: apt-get install --no-install-recommends prometheus python3-prometheus-client" >&2
@@ -53,7 +53,7 @@ part "deploy/" deploy
 where_possible() { # where_possible NAME PREREQUISITES COMMAND
     local missing
     # shellcheck disable=SC2086 # several words
-    if missing=$(tests/prerequisites.sh $2 2>&1); then
+    if missing=$(scripts/prerequisites.sh $2 2>&1); then
         part "$1" "$3"
     else
         part_skipped "$1" "$(tail -n +2 <<<"$missing" | sed 's/^ *//' | paste -sd';' | sed 's/;/; /g')"

@@ -2,7 +2,7 @@
 //! reading the config to the last word about it.
 //!
 //! `cargo test` judges a build that is not optimised, and with patience. The bar is for the shipped one:
-//! `QUAYCTL_BINARY=$(tests/binary.sh) cargo test --test it hostile -- --nocapture`.
+//! `QUAYCTL_BINARY=$(scripts/binary.sh) cargo test --test it hostile -- --nocapture`.
 
 use std::time::{Duration, Instant};
 

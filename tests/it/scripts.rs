@@ -63,12 +63,12 @@ fn make_test(codes: [u8; 5], prerequisites: &str) -> (Ended, Vec<String>) {
     let scripts = Scripts::with(&[
         "tests/test.sh",
         "tests/parts.sh",
-        "tests/cache.sh",
+        "scripts/cache.sh",
         "tests/cluster/go.sh",
         "Cargo.lock",
         "rust-toolchain.toml",
     ]);
-    scripts.write("tests/prerequisites.sh", &format!("#!/bin/sh\n{prerequisites}\n"));
+    scripts.write("scripts/prerequisites.sh", &format!("#!/bin/sh\n{prerequisites}\n"));
     scripts.write("tests/cluster/build.sh", "#!/bin/sh\necho /nonexistent\n");
     let result = |failed: u8| if failed == 0 { "ok" } else { "FAILED" };
     let closing = format!(
@@ -132,13 +132,13 @@ fn make_test_says_what_this_machine_cannot_do_and_counts_it() {
 
 /// `make demo` with a controller that ends with `code` and tells its environment.
 fn make_demo(code: u8, environment: &[(&str, &str)]) -> (Ended, Vec<String>) {
-    let scripts = Scripts::with(&["tests/demo.sh"]);
-    scripts.write("tests/prerequisites.sh", "#!/bin/sh\nexit 0\n");
+    let scripts = Scripts::with(&["scripts/demo.sh"]);
+    scripts.write("scripts/prerequisites.sh", "#!/bin/sh\nexit 0\n");
     scripts.stand_in("tests/cluster/build.sh", "echo \"$PWD/bed\"");
     scripts.stand_in("bed/bed", "exit 0");
-    scripts.stand_in("tests/binary.sh", "echo \"$PWD/built/quayctl-controller\"");
+    scripts.stand_in("scripts/binary.sh", "echo \"$PWD/built/quayctl-controller\"");
     scripts.stand_in("built/quayctl-controller", &format!("env | LC_ALL=C sort; exit {code}"));
-    let ended = scripts.run("tests/demo.sh", &[], environment);
+    let ended = scripts.run("scripts/demo.sh", &[], environment);
     let calls = scripts.calls();
     (ended, calls)
 }
@@ -169,12 +169,12 @@ fn the_demo_prints_exactly_what_it_runs_and_ends_as_that_does() {
 
 #[test]
 fn the_demo_says_why_the_controller_was_not_built() {
-    let scripts = Scripts::with(&["tests/demo.sh"]);
-    scripts.write("tests/prerequisites.sh", "#!/bin/sh\nexit 0\n");
+    let scripts = Scripts::with(&["scripts/demo.sh"]);
+    scripts.write("scripts/prerequisites.sh", "#!/bin/sh\nexit 0\n");
     scripts.stand_in("tests/cluster/build.sh", "echo \"$PWD/bed\"");
     scripts.stand_in("bed/bed", "exit 0");
-    scripts.stand_in("tests/binary.sh", "echo 'error[E0425]: cannot find value' >&2; exit 101");
-    let ended = scripts.run("tests/demo.sh", &[], &[]).expect_code(1);
+    scripts.stand_in("scripts/binary.sh", "echo 'error[E0425]: cannot find value' >&2; exit 101");
+    let ended = scripts.run("scripts/demo.sh", &[], &[]).expect_code(1);
     assert!(ended.stderr.contains("error[E0425]: cannot find value"), "{}", ended.stderr);
     assert!(!scripts.calls().iter().any(|call| call.starts_with("bed up")), "{:?}", scripts.calls());
 }

@@ -9,7 +9,7 @@ pub mod bed;
 pub mod serving;
 
 /// Another binary to be tested than the one that cargo has built with the tests: for measuring, that of
-/// `tests/binary.sh`, which is optimised as the shipped one is.
+/// `scripts/binary.sh`, which is optimised as the shipped one is.
 pub fn optimised_binary() -> Option<PathBuf> {
     std::env::var_os("QUAYCTL_BINARY").map(PathBuf::from)
 }

@@ -3,7 +3,7 @@
 # prints the folder that they are in, which is all that goes to stdout.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-source tests/cache.sh
+source scripts/cache.sh
 
 target="$(uname -m)-unknown-linux-musl"
 binaries="$cache/bin/$(content_key Cargo.toml Cargo.lock rust-toolchain.toml crates src templates)-$target"

@@ -3,10 +3,10 @@
 # docs/benchmarks.md explains it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tests/prerequisites.sh rust go image nodes python
+scripts/prerequisites.sh rust go image nodes python
 bed=$(tests/cluster/build.sh all)
-programs=$(tests/static.sh)
+programs=$(scripts/static.sh)
 out=target/bench/$(date -u +%Y-%m-%dT%H%M%SZ)
 mkdir -p "$out"
-python3 tests/bench_pull.py "$bed" "$programs" --out "$out/pull.json" "$@"
+python3 scripts/bench_pull.py "$bed" "$programs" --out "$out/pull.json" "$@"
 echo "raw data: $out/pull.json" >&2

@@ -2,8 +2,8 @@
 # What a reviewer should not have to say.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tests/prerequisites.sh rust go
-source tests/cache.sh
+scripts/prerequisites.sh rust go
+source scripts/cache.sh
 
 deny="$cache/tools/cargo-deny-0.20.2"
 if [[ ! -x "$deny/bin/cargo-deny" ]]; then

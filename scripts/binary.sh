@@ -4,7 +4,7 @@
 # time; without it the release build, for whatever is measured.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-source tests/cache.sh
+source scripts/cache.sh
 
 case "${1:-release}" in
 release) profile=(--release) built=release suffix='' ;;

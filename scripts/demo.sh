@@ -4,7 +4,7 @@
 # around in it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tests/prerequisites.sh rust go
+scripts/prerequisites.sh rust go
 
 programs=(kube etcd bed)
 [[ "${KEEP:-}" != 1 ]] || programs=(kube etcd kubectl bed)
@@ -30,7 +30,7 @@ trap 'exit 143' TERM
 
 # The controller beside the control plane: neither build keeps two processors busy all the time.
 set -m
-tests/binary.sh dev >"$work/binary" 2>"$work/cargo.log" &
+scripts/binary.sh dev >"$work/binary" 2>"$work/cargo.log" &
 cargo=$!
 set +m
 bed=$(tests/cluster/build.sh "${programs[@]}")

@@ -3,12 +3,7 @@
 # is started here, and a workload starts without it. Needs root. KEEP=1 keeps the cluster.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tests/prerequisites.sh rust go image nodes
-
-bed=$(tests/cluster/build.sh all)
-old=$(tests/old_containerd.sh)
-programs=$(tests/static.sh)
-image=$(tests/image.sh)
+source scripts/real_nodes.sh
 
 work=$(mktemp -d)
 dir=$work/cluster
@@ -30,7 +25,7 @@ trap 'exit 143' TERM
 
 echo "starting a control plane, three nodes and a registry" >&2
 "$bed/bed" up --dir "$dir" --nodes 0 --real-nodes 3 --old-runtime "$old" --namespace image-pulls >/dev/null
-control=$(sed -n 's/^  "registry": "\(.*\)",$/\1/p' "$dir/state/bed.json")
+control=$(registry_control "$dir")
 registry() { "$bed/registry" "$@" --control "$control"; }
 host=$(registry face add demo | sed 's/.*"host":"\([^"]*\)".*/\1/')
 registry push-archive "$image" quayctl-controller:demo >/dev/null

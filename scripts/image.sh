@@ -4,10 +4,10 @@
 # which is all that goes to stdout.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tests/prerequisites.sh rust image
+scripts/prerequisites.sh rust image
 
 archive=target/image/quayctl-controller.oci.tar
-binaries=$(tests/static.sh)
+binaries=$(scripts/static.sh)
 
 # buildah's own storage, too, so that nothing is left on the machine.
 work=$(mktemp -d)

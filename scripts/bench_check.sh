@@ -3,8 +3,8 @@
 # nodes rendered. Prints a table; nothing depends on what is in it. docs/benchmarks.md explains it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tests/prerequisites.sh rust
-binary=$(tests/shipped_binary.sh)
+scripts/prerequisites.sh rust
+binary=$(scripts/shipped_binary.sh)
 one_core=()
 if command -v taskset >/dev/null; then one_core=(taskset -c 0); fi
 work=$(mktemp -d)

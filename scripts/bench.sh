@@ -4,14 +4,14 @@
 # explains them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tests/prerequisites.sh rust go
+scripts/prerequisites.sh rust go
 bed=$(tests/cluster/build.sh)
-binary=$(tests/shipped_binary.sh)
+binary=$(scripts/shipped_binary.sh)
 
 case "${1:-}" in
 "")
     called="make bench${NODES:+ NODES=$NODES}"
-    tests/bench_check.sh
+    scripts/bench_check.sh
     flags=(--nodes "${NODES:-200}" --images 3 --rounds 3 --modes stock,open)
     ;;
 scale)
@@ -19,10 +19,10 @@ scale)
     flags=(--nodes "${NODES:-1000,5000}" --images 20 --rounds 1 --modes open --realistic --only ours --timeout 20m)
     ;;
 serve)
-    tests/prerequisites.sh python
+    scripts/prerequisites.sh python
     out=target/bench/$(date -u +%Y-%m-%dT%H%M%SZ)
     mkdir -p "$out"
-    exec python3 tests/bench_serve.py "$bed" "$binary" --nodes "${NODES:-1000}" --out "$out/serve.json"
+    exec python3 scripts/bench_serve.py "$bed" "$binary" --nodes "${NODES:-1000}" --out "$out/serve.json"
     ;;
 *)
     echo "usage: bench.sh [scale|serve]" >&2

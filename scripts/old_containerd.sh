@@ -3,7 +3,7 @@
 # directory of its programs. One of the real nodes runs it. Fails, saying why, where there is none to be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-source tests/cache.sh
+source scripts/cache.sh
 
 fail() {
     echo "no containerd 1.x: $*" >&2

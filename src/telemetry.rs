@@ -12,11 +12,10 @@ use crate::cli::{Color, GlobalArgs, LogFormat};
 
 mod connections;
 mod endpoints;
-mod exposition;
+mod families;
 mod metrics;
 mod outside;
 mod process;
-mod series;
 mod stderr;
 
 pub use endpoints::{Health, serve_endpoints};

@@ -6,6 +6,7 @@
 //! no name of an object is kept.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -16,6 +17,10 @@ use futures::{Stream, StreamExt};
 use http::{Method, Request, Response, StatusCode, Uri};
 use kube::client::Body;
 use kube::runtime::watcher::Event;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use tower::{Layer, Service};
 
 /// The resources that we have to do with. Others are counted together: the label's values are these.
@@ -129,6 +134,28 @@ impl Traffic {
         }
         let mut requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner);
         *requests.entry(kind).or_default() += 1;
+    }
+}
+
+/// What is read at each scrape.
+impl Collector for Traffic {
+    fn encode(&self, mut page: DescriptorEncoder<'_>) -> fmt::Result {
+        let counter = MetricType::Counter;
+        let help = "Requests to the API server, by verb, resource and status code, or none for no answer";
+        let mut requests = page.encode_descriptor("quayctl_api_requests", help, None, counter)?;
+        for (RequestKind { verb, resource, code }, count) in self.requests() {
+            let code = code.map_or("none".to_owned(), |code| code.to_string());
+            let labels = [("verb", verb), ("resource", resource), ("code", code.as_str())];
+            ConstCounter::new(count).encode(requests.encode_family(&labels)?)?;
+        }
+        let mut write = |name, count, help| {
+            ConstCounter::new(count).encode(page.encode_descriptor(name, help, None, counter)?)
+        };
+        let help = "Calls that were repeated because the failure was one that passes";
+        write("quayctl_api_retries", self.retries(), help)?;
+        let help = "Answers by which the API server asked to slow down";
+        write("quayctl_api_throttled", self.throttled(), help)?;
+        write("quayctl_watch_restarts", self.watch_restarts(), "Watches that had to list anew")
     }
 }
 

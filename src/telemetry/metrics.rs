@@ -4,16 +4,18 @@
 //! the name of a group: names of nodes, images and runs are never kept here, so that the number of series
 //! is bounded by the config. Reports have those names. No clock: times come in.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::Timestamp;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::exposition::Exposition;
-use super::series::{GroupSeries, Series};
-use crate::cluster::Traffic;
-use crate::report::RunReport;
+use super::families::{Families, last_reload_success, of};
+use super::process::ProcessMetrics;
+use crate::report::{NodeReport, RunReport, Tally};
 
 /// As the scraper is told; the version is of the format.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -21,96 +23,168 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// The metrics of one process; clones share them. Every method is cheap and none waits.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    series: Arc<Mutex<Series>>,
-    registry: Arc<Registry>,
+    families: Arc<Families>,
+    last_reload_success: Arc<OnceLock<Gauge>>,
+    /// Those that have series.
+    groups: Arc<Mutex<BTreeSet<String>>>,
+    registry: Arc<Mutex<Registry>>,
 }
 
 impl Metrics {
-    pub fn new(traffic: Traffic) -> Metrics {
-        let series = Arc::new(Mutex::new(Series::default()));
+    /// `requests` counts those to the API server.
+    pub fn new(requests: impl Collector) -> Metrics {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Exposition::new(series.clone(), traffic)));
-        Metrics { series, registry: Arc::new(registry) }
+        let families = Families::new(&mut registry);
+        // A process whose config does not load does not get as far as here.
+        families.last_reload_successful.set(1);
+        // Without an election whoever runs does the work.
+        families.leader.set(1);
+        registry.register_collector(Box::new(requests));
+        registry.register_collector(Box::new(ProcessMetrics));
+        Metrics {
+            families: Arc::new(families),
+            last_reload_success: Arc::default(),
+            groups: Arc::default(),
+            registry: Arc::new(Mutex::new(registry)),
+        }
     }
 
     /// In the text form of OpenMetrics.
     pub fn encode(&self) -> String {
         let mut text = String::new();
         // A string takes whatever is written to it.
-        if let Err(error) = text::encode(&mut text, &self.registry) {
+        if let Err(error) = text::encode(&mut text, &lock(&self.registry)) {
             tracing::debug!(%error, "cannot write the metrics");
         }
         text
     }
 
     pub fn run_started(&self, group: &str) {
-        self.group(group, |series| series.runs_running += 1);
+        self.begin(group);
+        self.families.runs_running.get_or_create(&of(group)).inc();
     }
 
     /// Takes in what `report` says of `group`. A group that was forgotten while its run went on stays
     /// forgotten.
     pub fn run_finished(&self, group: &str, report: &RunReport) {
-        if let Some(series) = self.lock().groups.get_mut(group) {
-            series.run_finished(group, report);
+        if !lock(&self.groups).contains(group) {
+            return;
         }
+        let running = self.families.runs_running.get_or_create_owned(&of(group));
+        // It has none where it stood by in between.
+        running.set((running.get() - 1).max(0));
+        self.families.runs.add(group, verdict(report.exit_code), 1);
+        self.families.last_run.get_or_create(&of(group)).set(report.finished_at.as_second());
+        self.nodes_finished(group, report);
     }
 
     /// The same of nodes that came between two runs, which is no run.
     pub fn nodes_finished(&self, group: &str, report: &RunReport) {
-        if let Some(series) = self.lock().groups.get_mut(group) {
-            series.nodes_finished(group, report);
+        if !lock(&self.groups).contains(group) {
+            return;
+        }
+        let groups = report.groups.iter().filter(|found| found.name == group);
+        groups.flat_map(|found| &found.nodes).for_each(|node| self.count_node(group, node));
+    }
+
+    fn count_node(&self, group: &str, node: &NodeReport) {
+        let verdict = match node.tally() {
+            Tally::Succeeded => "succeeded",
+            Tally::Failed => "failed",
+            Tally::Skipped => "skipped",
+            Tally::Interrupted => "interrupted",
+            Tally::NotStarted => "not-started",
+        };
+        self.families.nodes.add(group, verdict, 1);
+        if let (Tally::Failed, Some(reason)) = (node.tally(), node.reason) {
+            self.families.failures.add(group, reason, 1);
+        }
+        for image in &node.images {
+            self.families.images.add(group, image.state, 1);
+            if let Some(seconds) = image.seconds {
+                self.families.pull_seconds.get_or_create(&of(group)).observe(seconds);
+            }
+            // An image that is there already has a size too, which nobody has transferred.
+            if image.state == "pulled" {
+                self.families.pull_bytes.get_or_create(&of(group)).inc_by(image.bytes.unwrap_or(0));
+            }
         }
     }
 
     /// A run was due while another of the group was going, and was left out.
     pub fn runs_skipped(&self, group: &str) {
-        self.group(group, |series| series.runs_skipped += 1);
+        self.begin(group);
+        self.families.runs_skipped.get_or_create(&of(group)).inc();
     }
 
     /// A node was brought up to date between two runs.
     pub fn arrival(&self, group: &str) {
-        self.group(group, |series| series.arrivals += 1);
+        self.begin(group);
+        self.families.arrivals.get_or_create(&of(group)).inc();
     }
 
     pub fn set_next_run(&self, group: &str, at: Option<Timestamp>) {
-        self.group(group, |series| series.next_run = at);
+        self.begin(group);
+        match at {
+            Some(at) => _ = self.families.next_run.get_or_create(&of(group)).set(at.as_second()),
+            None => _ = self.families.next_run.remove(&of(group)),
+        }
     }
 
     /// Nodes that wait for their turn, and Jobs that are live.
     pub fn set_queue(&self, waiting: usize, running: usize) {
-        let mut series = self.lock();
-        (series.queue_depth, series.jobs_running) = (waiting, running);
+        self.families.queue_depth.set(waiting as i64);
+        self.families.jobs_running.set(running as i64);
     }
 
     /// The config's files changed, and were taken over or not.
     pub fn reloaded(&self, ok: bool, at: Timestamp) {
-        self.lock().reloaded(ok, at);
+        let result = if ok { "succeeded" } else { "failed" };
+        self.families.reloads.get_or_create(&[("result", result)]).inc();
+        self.families.last_reload_successful.set(ok.into());
+        if ok {
+            let gauge = || last_reload_success(&mut lock(&self.registry));
+            self.last_reload_success.get_or_init(gauge).set(at.as_second());
+        }
     }
 
     /// Nothing is under way here, nor due: another leads.
     pub fn stand_by(&self) {
-        let mut series = self.lock();
-        (series.queue_depth, series.jobs_running) = (0, 0);
-        for group in series.groups.values_mut() {
-            (group.runs_running, group.next_run) = (0, None);
+        self.set_queue(0, 0);
+        for group in lock(&self.groups).iter() {
+            self.families.runs_running.get_or_create(&of(group)).set(0);
         }
+        self.families.next_run.clear();
     }
 
     pub fn set_leader(&self, leader: bool) {
-        self.lock().leader = leader;
+        self.families.leader.set(leader.into());
     }
 
     /// Drops the series of a group that the config no longer has.
     pub fn forget_group(&self, group: &str) {
-        self.lock().groups.remove(group);
+        if lock(&self.groups).remove(group) {
+            self.families.forget(group);
+        }
     }
 
-    fn group(&self, group: &str, change: impl FnOnce(&mut GroupSeries)) {
-        change(self.lock().groups.entry(group.to_owned()).or_default());
+    fn begin(&self, group: &str) {
+        if lock(&self.groups).insert(group.to_owned()) {
+            self.families.begin(group);
+        }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Series> {
-        self.series.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Other codes are of runs that a signal or a lost cluster has ended, which says nothing about nodes.
+fn verdict(exit_code: u8) -> &'static str {
+    match exit_code {
+        0 => "succeeded",
+        1 => "failed",
+        _ => "aborted",
     }
 }
 

@@ -2,23 +2,60 @@
 //! other systems have no such files, and a scrape must not fail for it.
 #![expect(clippy::disallowed_methods, reason = "/proc is no configuration")]
 
-use std::fs;
+use std::{fmt, fs};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
 
 /// `times` and `stat` count in these, 100 a second on every architecture that we are built for, whatever
 /// the kernel's own tick is (USER_HZ).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Process {
-    pub resident_bytes: Option<u64>,
-    /// User and system.
-    pub cpu_seconds: Option<f64>,
-    pub open_fds: Option<u64>,
-    pub max_fds: Option<u64>,
-    pub start_time_seconds: Option<f64>,
+#[derive(Debug)]
+pub(super) struct ProcessMetrics;
+
+impl Collector for ProcessMetrics {
+    fn encode(&self, mut page: DescriptorEncoder<'_>) -> fmt::Result {
+        let Process { resident_bytes, cpu_seconds, open_fds, max_fds, start_time_seconds } = read();
+        let mut write = |name: &str, unit: Option<Unit>, help: &str, metric: &dyn EncodeMetric| {
+            metric.encode(page.encode_descriptor(name, help, unit.as_ref(), metric.metric_type())?)
+        };
+        if let Some(bytes) = resident_bytes {
+            let metric = ConstGauge::new(bytes);
+            write("process_resident_memory", Some(Unit::Bytes), "Resident memory", &metric)?;
+        }
+        if let Some(seconds) = cpu_seconds {
+            let metric = ConstCounter::new(seconds);
+            write("process_cpu", Some(Unit::Seconds), "User and system CPU time", &metric)?;
+        }
+        if let Some(count) = open_fds {
+            write("process_open_fds", None, "Open file descriptors", &ConstGauge::new(count))?;
+        }
+        if let Some(count) = max_fds {
+            write("process_max_fds", None, "File descriptors that may be open", &ConstGauge::new(count))?;
+        }
+        if let Some(seconds) = start_time_seconds {
+            let metric = ConstGauge::new(seconds);
+            write("process_start_time", Some(Unit::Seconds), "When the process began", &metric)?;
+        }
+        Ok(())
+    }
 }
 
-pub(super) fn read() -> Process {
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Process {
+    resident_bytes: Option<u64>,
+    /// User and system.
+    cpu_seconds: Option<f64>,
+    open_fds: Option<u64>,
+    max_fds: Option<u64>,
+    start_time_seconds: Option<f64>,
+}
+
+fn read() -> Process {
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let stat = text("/proc/self/stat");
     Process {

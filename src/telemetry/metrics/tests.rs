@@ -1,6 +1,7 @@
 use super::*;
+use crate::cluster::Traffic;
 use crate::outcome::Reason;
-use crate::report::{Counts, GroupReport, ImageReport, NodeReport, NodeVerdict};
+use crate::report::{Counts, GroupReport, ImageReport, NodeVerdict};
 
 fn image(state: &'static str, seconds: Option<f64>, bytes: Option<u64>) -> ImageReport {
     let reason = (state == "failed").then_some(Reason::ImageNotFound);

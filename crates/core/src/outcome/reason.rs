@@ -57,7 +57,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    const ALL: [Reason; 33] = [
+    pub const ALL: [Reason; 33] = [
         Reason::ImageNotFound,
         Reason::Unauthorized,
         Reason::PullSecretMissing,

@@ -1,22 +1,20 @@
-//! Bounds for connections of whom we know nothing: how many, for how long, how much they may say.
+//! Connections of whom we know nothing, within bounds: how many, for how long, how much they may say.
 //!
 //! A connection carries one short request, so it needs neither long nor many bytes. Where too many are
 //! open, the oldest makes room: a client that is slow on purpose then only keeps itself waiting.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Router;
 use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::time::{Sleep, sleep};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 /// Prometheus and a few probes; each of them has one open at a time.
 pub(super) const CONNECTIONS_MAX: usize = 64;
@@ -24,113 +22,32 @@ pub(super) const CONNECTIONS_MAX: usize = 64;
 const LIFETIME: Duration = Duration::from_secs(10);
 /// A request line and headers; a scraper's are some 500.
 const REQUEST_BYTES_MAX: usize = 16 << 10;
+/// For answers that are under way when the process is told to end.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
-/// What is open, oldest first. Dropping an entry ends its connection.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Connections(Arc<Mutex<VecDeque<oneshot::Sender<Infallible>>>>);
-
-impl Connections {
-    fn admit(&self) -> oneshot::Receiver<Infallible> {
-        let (open, ended) = oneshot::channel();
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|open| !open.is_closed());
-        if all.len() >= CONNECTIONS_MAX {
-            all.pop_front();
+/// Answers by `router` until `stop`, and at most [`SHUTDOWN_GRACE`] longer; then nothing is open any more.
+pub(super) async fn serve(mut listener: TcpListener, router: Router, stop: CancellationToken) {
+    let service = TowerToHyperService::new(router);
+    let mut http = http1::Builder::new();
+    http.max_buf_size(REQUEST_BYTES_MAX);
+    let mut connections = JoinSet::new();
+    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let accepted = tokio::select! {
+            // axum's own: it waits where the process is out of file descriptors.
+            accepted = Listener::accept(&mut listener) => accepted,
+            () = stop.cancelled() => break,
+        };
+        while connections.try_join_next().is_some() {}
+        oldest_first.retain(|connection| !connection.is_finished());
+        if oldest_first.len() >= CONNECTIONS_MAX {
+            oldest_first.pop_front().inspect(AbortHandle::abort);
         }
-        all.push_back(open);
-        ended
+        let connection = http.serve_connection(TokioIo::new(accepted.0), service.clone());
+        oldest_first.push_back(connections.spawn(timeout(LIFETIME, connection)));
     }
-
-    /// Ends all of them.
-    pub fn end(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-}
-
-/// A listener whose connections are bounded.
-#[derive(Debug)]
-pub(super) struct Bounded {
-    listener: TcpListener,
-    connections: Connections,
-}
-
-impl Bounded {
-    pub fn new(listener: TcpListener, connections: Connections) -> Bounded {
-        Bounded { listener, connections }
-    }
-}
-
-impl Listener for Bounded {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // axum's own: it waits where the process is out of file descriptors.
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        let ended = self.connections.admit();
-        let lifetime = Box::pin(sleep(LIFETIME));
-        (Connection { stream, lifetime, ended, over: false, may_say: REQUEST_BYTES_MAX }, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A stream that fails once it is over its bounds.
-#[derive(Debug)]
-pub(super) struct Connection {
-    stream: TcpStream,
-    lifetime: Pin<Box<Sleep>>,
-    ended: oneshot::Receiver<Infallible>,
-    over: bool,
-    may_say: usize,
-}
-
-impl Connection {
-    /// Fails where its time is up, and has the task woken when it will be.
-    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        self.over = self.over
-            || self.lifetime.as_mut().poll(context).is_ready()
-            || Pin::new(&mut self.ended).poll(context).is_ready();
-        if self.over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.check(context)?;
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        match self.may_say.checked_sub(buffer.filled().len() - before) {
-            Some(left) => self.may_say = left,
-            None => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.check(context)?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(context)?;
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(context)?;
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
+    drop(listener);
+    // What does not end by then is ended with the set.
+    let _ = timeout(SHUTDOWN_GRACE, async { while connections.join_next().await.is_some() {} }).await;
+    connections.shutdown().await;
 }

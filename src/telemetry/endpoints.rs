@@ -5,7 +5,6 @@
 
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -18,11 +17,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::connections::{Bounded, Connections};
-use super::{Metrics, metrics};
-
-/// For answers that are under way when the process is told to end.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
+use super::{Metrics, connections, metrics};
 
 /// What the probes are told; clones share it.
 #[derive(Clone, Debug, Default)]
@@ -87,23 +82,7 @@ pub async fn serve_endpoints(
         .route("/metrics", get(|State((metrics, _)): State<(Metrics, Health)>| async move { page(&metrics) }))
         .layer(map_response(one_request_a_connection))
         .with_state((metrics, health));
-    // Ends whatever is still open when this returns.
-    let connections = Connections::default();
-    let serving = axum::serve(Bounded::new(listener, connections.clone()), router)
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
-    let last_answers = async {
-        stop.cancelled().await;
-        tokio::time::sleep(LAST_ANSWERS).await;
-    };
-    tokio::select! {
-        ended = serving => {
-            if let Err(error) = ended {
-                tracing::warn!(%error, "no longer answering on the endpoints");
-            }
-        }
-        () = last_answers => {}
-    }
-    connections.end();
+    connections::serve(listener, router, stop).await;
 }
 
 fn page(metrics: &Metrics) -> Response {

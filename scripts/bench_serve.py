@@ -166,7 +166,7 @@ def main():
             subprocess.run([*kubectl, "create", "-f", "-"], input=json.dumps(node), text=True, check=True,
                            stdout=subprocess.DEVNULL)
         expected = args.joining * args.groups
-        until(lambda: sum(n for name, n in metrics(address).items() if name.startswith("quayctl_arrivals_total")) >= expected)
+        until(lambda: sum(n for name, n in metrics(address).items() if name.startswith("quayctl_new_nodes_total")) >= expected)
         until(lambda: not any(metrics(address)[name] for name in ("quayctl_queue_depth", "quayctl_jobs_running")))
         delays = join_delays(os.path.join(bed, "state/audit.log"))
         measured["nodes that joined"] = len(delays)

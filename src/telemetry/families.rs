@@ -26,7 +26,7 @@ pub(super) struct Families {
     pub failures: CountBy,
     pub pull_seconds: Family<[Label; 1], Histogram, fn() -> Histogram>,
     pub pull_bytes: ByGroup<Counter>,
-    pub arrivals: ByGroup<Counter>,
+    pub new_nodes: ByGroup<Counter>,
     pub next_run: ByGroup<Gauge>,
     pub last_run: ByGroup<Gauge>,
     pub queue_depth: Gauge,
@@ -77,7 +77,7 @@ impl Families {
                 Unit::Bytes,
                 "Bytes of the images that were pulled, as the kubelets say",
             ),
-            arrivals: add(to, "quayctl_arrivals", "Nodes that were brought up to date between two runs"),
+            new_nodes: add(to, "quayctl_new_nodes", "Nodes that were brought up to date between two runs"),
             next_run: add_with_unit(
                 to,
                 "quayctl_next_run_timestamp",
@@ -116,7 +116,7 @@ impl Families {
         for counts in [&self.runs, &self.nodes, &self.images] {
             counts.values.iter().for_each(|value| counts.add(group, value, 0));
         }
-        for count in [&self.runs_skipped, &self.pull_bytes, &self.arrivals] {
+        for count in [&self.runs_skipped, &self.pull_bytes, &self.new_nodes] {
             count.get_or_create(&of(group)).inc_by(0);
         }
         self.runs_running.get_or_create(&of(group)).set(0);
@@ -127,7 +127,7 @@ impl Families {
         for counts in [&self.runs, &self.nodes, &self.images, &self.failures] {
             counts.values.iter().for_each(|value| _ = counts.family.remove(&counts.labels(group, value)));
         }
-        for count in [&self.runs_skipped, &self.pull_bytes, &self.arrivals] {
+        for count in [&self.runs_skipped, &self.pull_bytes, &self.new_nodes] {
             count.remove(&of(group));
         }
         for gauge in [&self.runs_running, &self.next_run, &self.last_run] {

@@ -120,7 +120,7 @@ impl Metrics {
     /// A node was brought up to date between two runs.
     pub fn arrival(&self, group: &str) {
         self.begin(group);
-        self.families.arrivals.get_or_create(&of(group)).inc();
+        self.families.new_nodes.get_or_create(&of(group)).inc();
     }
 
     pub fn set_next_run(&self, group: &str, at: Option<Timestamp>) {

@@ -93,7 +93,7 @@ fn a_node_that_joins_is_relabelled_or_comes_back_gets_what_it_lacks_and_nothing_
     serving.wait_for_nth("node new-1 has come and gets the images of group \"all\"", 2);
     serving.wait_for_nth("of group \"all\" is over: 1 succeeded", 2);
     assert_eq!(jobs_on(&bed, &namespace, "new-1").len(), 2);
-    assert_eq!(serving.metric("quayctl_arrivals_total{group=\"all\"}"), Some(2.0));
+    assert_eq!(serving.metric("quayctl_new_nodes_total{group=\"all\"}"), Some(2.0));
     let series =
         |what: &str| serving.metric(&format!("quayctl_{what}_total{{group=\"all\",verdict=\"succeeded\"}}"));
     assert_eq!((series("runs"), series("nodes")), (Some(1.0), Some(5.0)), "nodes that come are no run");

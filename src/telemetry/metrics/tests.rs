@@ -149,7 +149,7 @@ fn what_the_process_is_doing_is_shown() {
             "quayctl_config_last_reload_successful 0",
             "quayctl_config_last_reload_success_timestamp_seconds 1795579200",
             "quayctl_leader 0",
-            "quayctl_arrivals_total{group=\"logging\"} 1",
+            "quayctl_new_nodes_total{group=\"logging\"} 1",
             "quayctl_runs_skipped_total{group=\"logging\"} 1",
             "quayctl_api_retries_total 0",
             "quayctl_api_throttled_total 0",

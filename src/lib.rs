@@ -9,7 +9,7 @@
 //! Each arrow is one function named by its verb, and each consumes the previous type, so the order
 //! cannot be got wrong. `docs/architecture.md` has the map of the rooms and their invariants:
 //!
-//! * [`config`], [`plan`], [`render`], [`outcome`] and [`report`] are pure, in a crate of their own:
+//! * [`config`], [`plan`], [`render`], [`outcome`], [`report`] and [`elector`] are pure, in a crate of their own:
 //!   no client, no clock, no files. Facts go in, values come out.
 //! * [`config_source`] is where files and variables are read.
 //! * [`outside_text`] is what every text that somebody else wrote passes through on its way out.
@@ -19,7 +19,7 @@
 //!   and map errors to exit codes. Nothing imports them.
 
 pub use quayctl_core::{
-    cluster_error, config, decode, now, outcome, outside_text, plan, render, report, runner, watch_event,
+    cluster_error, config, decode, elector, now, outcome, outside_text, plan, render, report, runner, watch_event,
     words,
 };
 

@@ -7,6 +7,7 @@
 pub mod cluster_error;
 pub mod config;
 pub mod decode;
+pub mod elector;
 pub mod now;
 pub mod outcome;
 pub mod outside_text;

@@ -1,9 +1,11 @@
 //! What a failed call says about the cluster.
 
 use std::borrow::Cow;
+use std::io;
 
 use super::connect::{CredentialError, tls_words};
 pub use crate::cluster_error::ClusterError;
+use crate::cluster_error::place;
 use crate::outside_text::one_line_within;
 use kube::core::Status;
 
@@ -32,6 +34,11 @@ pub fn call_error(server: &str, access: Access<'_>, error: &kube::Error) -> Clus
         Some(status) if status.code == 401 => ClusterError::Unauthorized { server, cause },
         Some(_) => ClusterError::Api { server, what: format!("{verb} {resource}"), cause },
         None if is_credential(error) => ClusterError::NoLogin { server, cause },
+        None if is_timeout(error) => {
+            let place = place(&namespace.map(str::to_owned));
+            let cause = format!("{cause} to a request to {verb} {resource} {place}");
+            ClusterError::Unreachable { server, cause }
+        }
         None => ClusterError::Unreachable { server, cause },
     }
 }
@@ -99,4 +106,10 @@ pub fn is_unanswered(error: &kube::Error) -> bool {
 fn is_credential(error: &kube::Error) -> bool {
     let kube::Error::Service(source) = error else { return false };
     source.is::<CredentialError>()
+}
+
+/// Whether a time of ours has passed: see [`super::retry::no_answer`].
+fn is_timeout(error: &kube::Error) -> bool {
+    let kube::Error::Service(source) = error else { return false };
+    source.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }

@@ -275,7 +275,8 @@ fn jittered(pause: Duration, random: f64) -> Duration {
     pause.mul_f64(1.0 + JITTER * random)
 }
 
-fn no_answer(limit: Duration) -> kube::Error {
+/// What is said of a call that has taken longer than `limit`.
+pub fn no_answer(limit: Duration) -> kube::Error {
     let text = format!("no answer within {} s", limit.as_secs());
     kube::Error::Service(Box::new(io::Error::new(io::ErrorKind::TimedOut, text)))
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::signals::Signals;
 use super::{CommandError, connect_options, load_config, renderer, sources};
 use crate::cli::{GlobalArgs, Selection, ServeArgs};
-use crate::cluster::{Announcement, Announcer, Cluster, Election, OwnPod};
+use crate::cluster::{Announcement, Announcer, Cluster, Leadership, OwnPod};
 use crate::config_source::load::{self, Loaded};
 use crate::config_source::watch::ConfigWatch;
 use crate::render::Renderer;
@@ -55,7 +55,7 @@ pub struct Station<'a> {
     pub metrics: Metrics,
     pub health: Health,
     pub announcer: Option<Announcer>,
-    pub election: Option<Election>,
+    pub election: Option<Leadership>,
     /// Since when the files hold a config that cannot be used.
     stale_since: Option<Timestamp>,
 }
@@ -219,14 +219,14 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
     Ok(listener)
 }
 
-async fn stand(cluster: &Cluster, pod: Option<&OwnPod>, instance: &str) -> Result<Election, CommandError> {
+async fn stand(cluster: &Cluster, pod: Option<&OwnPod>, instance: &str) -> Result<Leadership, CommandError> {
     let namespace = pod.map_or(&cluster.default_namespace, |pod| &pod.namespace);
     let identity = match pod {
         Some(pod) => pod.name.clone(),
         // Two of them on one machine are two.
         None => format!("quayctl-controller-{}", std::process::id()),
     };
-    Ok(cluster.stand_for_election(namespace, instance, &identity).await?)
+    Ok(cluster.elect_leader(namespace, instance, &identity).await?)
 }
 
 fn to_signals(source: std::io::Error) -> CommandError {

@@ -231,15 +231,15 @@ async fn an_election_needs_the_lease_manifest_and_each_verb_of_it() {
     let files = ["deploy/serve/rbac.yaml", "deploy/serve/rbac-leases.yaml"];
     let (namespace, kubeconfig) = identity_with(bed, &files, None);
     let mut election =
-        connect(kubeconfig.path()).await.stand_for_election(&namespace, "default", "pod").await.unwrap();
+        connect(kubeconfig.path()).await.elect_leader(&namespace, "default", "pod").await.unwrap();
     assert!(election.changed().await);
     election.release().await;
-    let of_other = connect(kubeconfig.path()).await.stand_for_election(&namespace, "other", "pod").await;
+    let of_other = connect(kubeconfig.path()).await.elect_leader(&namespace, "other", "pod").await;
     let error = of_other.unwrap_err().to_string();
     assert!(error.contains("not allowed to get leases.coordination.k8s.io"), "{error}");
     let refused = ["get", "create", "patch"].map(|verb| async move {
         let (namespace, kubeconfig) = identity_with(bed, &files, Some((verb, "leases")));
-        let refused = connect(kubeconfig.path()).await.stand_for_election(&namespace, "default", "pod").await;
+        let refused = connect(kubeconfig.path()).await.elect_leader(&namespace, "default", "pod").await;
         (verb, namespace, refused.unwrap_err().to_string())
     });
     for (verb, namespace, error) in futures::future::join_all(refused).await {

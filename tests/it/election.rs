@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use quayctl_controller::cluster::{Cluster, ConnectOptions, Election};
+use quayctl_controller::cluster::{Cluster, ConnectOptions, Leadership};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -24,8 +24,8 @@ async fn connect(bed: &Bed) -> Cluster {
     Cluster::connect(&options).await.expect("it answers")
 }
 
-async fn stand(bed: &Bed, namespace: &str, who: &str) -> Election {
-    connect(bed).await.stand_for_election(namespace, "default", who).await.expect("it stands")
+async fn stand(bed: &Bed, namespace: &str, who: &str) -> Leadership {
+    connect(bed).await.elect_leader(namespace, "default", who).await.expect("it stands")
 }
 
 #[track_caller]
@@ -42,7 +42,7 @@ fn patch_lease(bed: &Bed, namespace: &str, spec: &Value) {
 }
 
 /// Waits until `election` leads.
-async fn leads_within(election: &mut Election, limit: Duration) -> Duration {
+async fn leads_within(election: &mut Leadership, limit: Duration) -> Duration {
     let begun = Instant::now();
     let led = timeout(limit, async { while !election.changed().await {} }).await;
     assert!(led.is_ok() && election.is_leader(), "no leader within {limit:?}");
@@ -54,9 +54,9 @@ async fn one_of_two_leads_and_its_release_lets_the_other_lead_at_once() {
     let bed = shared();
     let namespace = bed.namespace("election");
     let (leading, following) = (connect(bed).await, connect(bed).await);
-    let mut first = leading.stand_for_election(&namespace, "default", "first").await.unwrap();
+    let mut first = leading.elect_leader(&namespace, "default", "first").await.unwrap();
     leads_within(&mut first, AT_ONCE).await;
-    let mut second = following.stand_for_election(&namespace, "default", "second").await.unwrap();
+    let mut second = following.elect_leader(&namespace, "default", "second").await.unwrap();
     let found = lease(bed, &namespace);
     assert!(found["spec"]["holderIdentity"].as_str().unwrap().starts_with("first_"), "{found}");
     assert_eq!(found["spec"]["leaseDurationSeconds"], 15);
@@ -154,7 +154,7 @@ struct Referee {
 }
 
 impl Referee {
-    fn over(elections: Arc<Vec<Election>>) -> Referee {
+    fn over(elections: Arc<Vec<Leadership>>) -> Referee {
         let (over, most) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (done, found) = (over.clone(), most.clone());
         let thread = std::thread::spawn(move || {
@@ -174,10 +174,10 @@ impl Referee {
     }
 }
 
-async fn some_leader(elections: &[Election], limit: Duration) -> Duration {
+async fn some_leader(elections: &[Leadership], limit: Duration) -> Duration {
     let begun = Instant::now();
     let waited = timeout(limit, async {
-        while !elections.iter().any(Election::is_leader) {
+        while !elections.iter().any(Leadership::is_leader) {
             sleep(Duration::from_millis(10)).await;
         }
     });
@@ -202,7 +202,7 @@ async fn two_never_lead_while_the_api_server_hangs_and_comes_back() {
         bed.signal("kube-apiserver", "STOP");
         if Duration::from_secs(seconds) > GIVEN_UP + Duration::from_secs(1) {
             sleep(GIVEN_UP + Duration::from_millis(200)).await;
-            assert!(!elections.iter().any(Election::is_leader), "it cannot renew, so it leads no longer");
+            assert!(!elections.iter().any(Leadership::is_leader), "it cannot renew, so it leads no longer");
         }
         sleep(Duration::from_secs(seconds).saturating_sub(begun.elapsed())).await;
         bed.signal("kube-apiserver", "CONT");

@@ -58,7 +58,8 @@ impl ClusterError {
     }
 }
 
-fn place(namespace: &Option<String>) -> String {
+/// Where something is asked for, for people.
+pub fn place(namespace: &Option<String>) -> String {
     match namespace {
         Some(namespace) => format!("in namespace {namespace:?}"),
         None => "in the whole cluster".to_owned(),

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use kube::Client;
 
-pub use announce::{Announcement, Announcer, OwnPod};
 pub use apply::Mode;
 pub use ask::Permission;
 pub use connect::{ConnectOptions, default_namespace};
 pub use error::ClusterError;
+pub use events::{ControllerEvent, EventRecorder, OwnPod};
 pub use gate::GateError;
 pub use image_rewrites::ImageRewrite;
 pub use lease::Leadership;
@@ -23,13 +23,13 @@ pub use node_watch::{NodeSeen, NodeWatch};
 pub use traffic::{RequestKind, Traffic};
 pub use watch::{Wanted, Watches};
 
-mod announce;
 mod apply;
 mod ask;
 mod completed;
 mod connect;
 mod error;
 mod error_answers;
+mod events;
 mod gate;
 mod image_rewrites;
 mod job_events;

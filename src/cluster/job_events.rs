@@ -1,7 +1,7 @@
 //! Events on Jobs whose node failed: what `kubectl describe job` and k9s show beside the `DeadlineExceeded`
 //! by which a Job ends that was ended early.
 //!
-//! For people who look, as with [`super::announce`]: one POST for each node that fails, sent aside, tried
+//! For people who look, as with [`super::events`]: one POST for each node that fails, sent aside, tried
 //! once, and never waited for by a run. Where we may not create events there are none, and nobody is warned:
 //! the report and the Job's annotation say the same.
 #![expect(clippy::disallowed_methods, reason = "an event has its time")]
@@ -22,8 +22,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::Cluster;
-use super::announce::cut;
 use super::error::api_status;
+use super::events::cut;
 use crate::outcome::{Failure, Reason};
 use crate::runner::JobFailure;
 
@@ -149,7 +149,7 @@ fn camel_case(reason: Reason) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::announce::tests::serving;
+    use super::super::events::tests::serving;
     use super::*;
 
     fn failure_in(namespace: &str) -> JobFailure {

@@ -250,7 +250,7 @@ impl LeaseClient {
             return ClusterError::NamespaceMissing(self.namespace.clone());
         }
         let access = Access { verb, resource: RESOURCE, namespace: Some(&self.namespace) };
-        ClusterError::from_kube(&self.cluster.server, access, error)
+        call_error(&self.cluster.server, access, error)
     }
 }
 

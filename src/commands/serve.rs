@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::signals::Signals;
 use super::{CommandError, connect_options, load_config, renderer, sources};
 use crate::cli::{GlobalArgs, Selection, ServeArgs};
-use crate::cluster::{Announcement, Announcer, Cluster, Leadership, OwnPod};
+use crate::cluster::{Cluster, ControllerEvent, EventRecorder, Leadership, OwnPod};
 use crate::config_source::load::{self, Loaded};
 use crate::config_source::watch::ConfigWatch;
 use crate::render::Renderer;
@@ -54,7 +54,7 @@ pub struct Station<'a> {
     pub config_watch: ConfigWatch,
     pub metrics: Metrics,
     pub health: Health,
-    pub announcer: Option<Announcer>,
+    pub announcer: Option<EventRecorder>,
     pub election: Option<Leadership>,
     /// Since when the files hold a config that cannot be used.
     stale_since: Option<Timestamp>,
@@ -79,7 +79,7 @@ pub async fn serve(global: &GlobalArgs, args: &ServeArgs) -> Result<u8, CommandE
     let (metrics, health) = (Metrics::new(cluster.traffic()), Health::default());
     let closed = CancellationToken::new();
     let endpoints = tokio::spawn(serve_endpoints(listener, metrics.clone(), health.clone(), closed.clone()));
-    let announcer = pod.clone().map(|pod| cluster.announcer(pod, &instance));
+    let announcer = pod.clone().map(|pod| cluster.event_recorder(pod, &instance));
     let election = match args.leader_elect {
         true => tokio::select! {
             election = stand(&cluster, pod.as_ref(), &instance) => Some(election?),
@@ -183,7 +183,7 @@ impl<'a> Station<'a> {
         let hash = config.hash.get(..12).unwrap_or_default();
         let groups = counted(config.groups.len(), "group");
         tracing::info!("the config has changed and is in force: {groups}, hash {hash}");
-        self.announce(Announcement::ConfigReloaded);
+        self.announce(ControllerEvent::ConfigReloaded);
     }
 
     /// What the files hold cannot be used, and what was in force before stays so.
@@ -197,12 +197,12 @@ impl<'a> Station<'a> {
         for line in error.to_string().lines().filter(|line| !line.trim().is_empty()) {
             tracing::error!("{line}");
         }
-        self.announce(Announcement::ConfigReloadFailed { text: error.to_owned() });
+        self.announce(ControllerEvent::ConfigReloadFailed { text: error.to_owned() });
     }
 
-    fn announce(&self, announcement: Announcement) {
+    fn announce(&self, announcement: ControllerEvent) {
         if let Some(announcer) = &self.announcer {
-            announcer.announce(announcement);
+            announcer.record(announcement);
         }
     }
 }

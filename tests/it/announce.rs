@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quayctl_controller::cluster::{Announcement, Cluster, ConnectOptions, OwnPod};
+use quayctl_controller::cluster::{Cluster, ConnectOptions, ControllerEvent, OwnPod};
 use quayctl_controller::config_source::load::own_pod;
 use quayctl_controller::telemetry::Metrics;
 use serde_json::{Value, json};
@@ -67,13 +67,13 @@ async fn runs_and_reloads_are_told_on_the_pod() {
     let options =
         ConnectOptions { kubeconfig: Some(kubeconfig.path().to_owned()), ..ConnectOptions::default() };
     let cluster = Cluster::connect(&options).await.unwrap();
-    let announcer = cluster.announcer(pod.clone(), "default");
+    let recorder = cluster.event_recorder(pod.clone(), "default");
     let (group, run_id, text) = ("logging".to_owned(), "r1".to_owned(), "50 nodes succeeded".to_owned());
-    announcer.announce(Announcement::RunStarted { group: group.clone(), run_id: run_id.clone() });
-    announcer.announce(Announcement::RunFinished { group, run_id, text });
+    recorder.record(ControllerEvent::RunStarted { group: group.clone(), run_id: run_id.clone() });
+    recorder.record(ControllerEvent::RunFinished { group, run_id, text });
     let long = "x".repeat(5000);
     for text in ["line 3", "line 3", &long] {
-        announcer.announce(Announcement::ConfigReloadFailed { text: text.into() });
+        recorder.record(ControllerEvent::ConfigReloadFailed { text: text.into() });
     }
     let found = tokio::task::spawn_blocking(move || events(bed, &pod, 5)).await.unwrap();
     let mut told: Vec<(&str, &str, u64)> = found

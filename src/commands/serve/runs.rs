@@ -9,7 +9,7 @@ use super::super::templates::manifest;
 use super::Station;
 use super::lead::Lead;
 use crate::clock;
-use crate::cluster::Announcement;
+use crate::cluster::ControllerEvent;
 use crate::config::Group;
 use crate::outcome::Verdict;
 use crate::plan::{Cause, Due, JobEnd, Plan, PlannedGroup, RunId, RunIdentity, plan_one};
@@ -59,7 +59,7 @@ impl Lead<'_> {
         let id = identity.run_id.as_str();
         tracing::info!("run {id} of group {name:?} ({}): {jobs}, {skipped} skipped", cause_in_words(cause));
         station.metrics.run_started(&name);
-        station.announce(Announcement::RunStarted { group: name.clone(), run_id: id.to_owned() });
+        station.announce(ControllerEvent::RunStarted { group: name.clone(), run_id: id.to_owned() });
         self.agenda.began(&name);
         self.add(group, planned, identity, true);
     }
@@ -142,8 +142,8 @@ impl Lead<'_> {
         match report.exit_code {
             // Nodes come and go all day: of those that are fine the metrics tell.
             0 if !is_run => {}
-            0 => station.announce(Announcement::RunFinished { group, run_id: id, text }),
-            _ => station.announce(Announcement::RunFailed { group, run_id: id, text }),
+            0 => station.announce(ControllerEvent::RunFinished { group, run_id: id, text }),
+            _ => station.announce(ControllerEvent::RunFailed { group, run_id: id, text }),
         }
         self.watch_only_what_is_needed();
     }

@@ -22,7 +22,8 @@ pub struct Server {
 
 async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let body: Value = serde_json::from_slice(&axum::body::to_bytes(body, 1 << 20).await.unwrap()).unwrap();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     server.seen.lock().unwrap().push((format!("{} {}", parts.method, parts.uri), body.clone()));
     server.may_answer.acquire().await.unwrap().forget();
     match server.codes.lock().unwrap().pop() {
@@ -50,14 +51,14 @@ impl Server {
     }
 }
 
-/// A server that may answer `answers` requests, the first with these codes, and an announcer on it.
-async fn announcing(answers: usize, codes: Vec<u16>) -> (Arc<Server>, Announcer) {
+/// A server that may answer `answers` requests, the first with these codes, and a recorder on it.
+async fn recording(answers: usize, codes: Vec<u16>) -> (Arc<Server>, EventRecorder) {
     let (server, cluster) = serving(answers, codes).await;
     let pod = OwnPod { name: "quayctl-0".into(), namespace: "pulls".into(), uid: Some("u-1".into()) };
-    (server, cluster.announcer(pod, "default"))
+    (server, cluster.event_recorder(pod, "default"))
 }
 
-/// The same without an announcer.
+/// The same without a recorder.
 pub async fn serving(answers: usize, mut codes: Vec<u16>) -> (Arc<Server>, Cluster) {
     codes.reverse();
     let (codes, seen) = (Mutex::new(codes), Mutex::default());
@@ -78,26 +79,26 @@ pub async fn serving(answers: usize, mut codes: Vec<u16>) -> (Arc<Server>, Clust
     (server, cluster)
 }
 
-fn started(run_id: &str) -> Announcement {
-    Announcement::RunStarted { group: "logging".into(), run_id: run_id.into() }
+fn started(run_id: &str) -> ControllerEvent {
+    ControllerEvent::RunStarted { group: "logging".into(), run_id: run_id.into() }
 }
 
-fn failed(text: &str) -> Announcement {
-    Announcement::ConfigReloadFailed { text: text.into() }
+fn failed(text: &str) -> ControllerEvent {
+    ControllerEvent::ConfigReloadFailed { text: text.into() }
 }
 
 const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/pulls/events";
 
 #[tokio::test]
-async fn an_announcement_is_an_event_on_our_pod() {
-    let (server, announcer) = announcing(5, vec![]).await;
-    announcer.announce(started("r1"));
-    announcer.announce(Announcement::RunFailed {
+async fn what_is_recorded_is_an_event_on_our_pod() {
+    let (server, recorder) = recording(5, vec![]).await;
+    recorder.record(started("r1"));
+    recorder.record(ControllerEvent::RunFailed {
         group: "logging".into(),
         run_id: "r1".into(),
         text: "2 of 50 nodes failed".into(),
     });
-    announcer.announce(Announcement::ConfigReloaded);
+    recorder.record(ControllerEvent::ConfigReloaded);
     let seen = server.requests(3).await;
     let (line, body) = &seen[0];
     assert!(line.starts_with(&format!("POST {EVENTS}?")), "{line}");
@@ -121,9 +122,9 @@ async fn an_announcement_is_an_event_on_our_pod() {
 
 #[tokio::test]
 async fn the_same_once_more_is_counted_and_another_note_is_another_event() {
-    let (server, announcer) = announcing(9, vec![]).await;
+    let (server, recorder) = recording(9, vec![]).await;
     for text in ["line 3", "line 3", "line 4", "line 4", "line 4"] {
-        announcer.announce(failed(text));
+        recorder.record(failed(text));
     }
     let seen = server.requests(5).await;
     let methods: Vec<&str> = seen.iter().map(|(line, _)| line.split(' ').next().unwrap()).collect();
@@ -136,9 +137,9 @@ async fn the_same_once_more_is_counted_and_another_note_is_another_event() {
 
 #[tokio::test]
 async fn what_is_refused_is_not_tried_again_and_the_next_is_a_new_event() {
-    let (server, announcer) = announcing(9, vec![403, 400]).await;
+    let (server, recorder) = recording(9, vec![403, 400]).await;
     for _ in 0..3 {
-        announcer.announce(failed("line 3"));
+        recorder.record(failed("line 3"));
     }
     let seen = server.requests(3).await;
     assert!(seen.iter().all(|(line, _)| line.starts_with("POST")), "{seen:?}");
@@ -148,10 +149,10 @@ async fn what_is_refused_is_not_tried_again_and_the_next_is_a_new_event() {
 
 #[tokio::test]
 async fn more_than_the_queue_holds_is_left_out() {
-    let (server, announcer) = announcing(1000, vec![]).await;
+    let (server, recorder) = recording(1000, vec![]).await;
     // The task has no turn before this one waits.
     for n in 0..200 {
-        announcer.announce(started(&format!("r{n}")));
+        recorder.record(started(&format!("r{n}")));
     }
     let seen = server.requests(QUEUE).await;
     assert_eq!(seen[QUEUE - 1].1["note"], format!("group logging, run r{}", QUEUE - 1));
@@ -161,20 +162,40 @@ async fn more_than_the_queue_holds_is_left_out() {
 
 #[tokio::test]
 async fn a_server_that_hangs_costs_each_its_time_and_no_more() {
-    let (server, announcer) = announcing(0, vec![]).await;
-    announcer.announce(started("r1"));
-    announcer.announce(started("r2"));
+    let (server, recorder) = recording(0, vec![]).await;
+    recorder.record(started("r1"));
+    recorder.record(started("r2"));
     assert_eq!(server.requests(1).await.len(), 1);
     tokio::time::pause();
-    tokio::time::advance(PUBLISH_TIMEOUT).await;
+    tokio::time::advance(WRITE_TIMEOUT).await;
     tokio::time::resume();
     let seen = server.requests(2).await;
     assert_eq!(seen[1].1["note"], "group logging, run r2");
 }
 
+#[tokio::test]
+async fn an_event_without_an_answer_says_what_was_asked_and_of_whom() {
+    let (server, cluster) = serving(0, vec![]).await;
+    let pod = OwnPod { name: "quayctl-0".into(), namespace: "pulls".into(), uid: None };
+    let mut writer = EventWriter::new(&cluster, pod, "default");
+    let event = started("r1");
+    let hang = async {
+        server.requests(1).await;
+        tokio::time::pause();
+        tokio::time::advance(WRITE_TIMEOUT).await;
+    };
+    let (error, ()) = tokio::join!(writer.publish(&event), hang);
+    let told = format!(
+        "cannot reach the API server at {}: no answer within 10 s to a request to create or patch \
+         events.events.k8s.io in namespace \"pulls\"; check the address, the network and --context",
+        cluster.server
+    );
+    assert_eq!(error.unwrap_err().to_string(), told);
+}
+
 #[test]
 fn a_long_note_is_cut_between_characters() {
-    let note = Words::new(&failed(&"ü".repeat(2000))).note;
+    let note = EventFields::new(&failed(&"ü".repeat(2000))).note;
     assert!(note.len() <= NOTE_BYTES_MAX && note.len() > NOTE_BYTES_MAX - 6, "{}", note.len());
     assert!(
         note.starts_with("the last good config") && note.contains("ü…ü") && note.ends_with("ü"),

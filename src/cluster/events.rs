@@ -1,6 +1,6 @@
 //! Kubernetes Events on our own pod: what `kubectl describe pod` shows of runs and reloads.
 //!
-//! For people who look, never for anything to wait for: [`Announcer::announce`] puts a text into a short
+//! For people who look, never for anything to wait for: [`EventRecorder::record`] puts a text into a short
 //! queue and returns. One task writes them one after the other, gives each a few seconds and tries none
 //! twice. What is lost is in the log and in the metrics too. It creates and patches events of
 //! `events.k8s.io` and nothing else.
@@ -16,12 +16,13 @@ use tokio::time::timeout;
 
 use super::Cluster;
 use super::error::{Access, ClusterError, call_error};
+use super::retry::no_answer;
 use crate::outside_text::one_line_within;
 
 /// More than are said at once where every group of a large config begins.
 const QUEUE: usize = 64;
 /// An event is a few hundred bytes; past this the API server has other worries.
-const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The API server refuses a longer note.
 const NOTE_BYTES_MAX: usize = 1024;
 
@@ -36,7 +37,7 @@ pub struct OwnPod {
 
 /// What is worth an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Announcement {
+pub enum ControllerEvent {
     RunStarted { group: String, run_id: String },
     RunFinished { group: String, run_id: String, text: String },
     RunFailed { group: String, run_id: String, text: String },
@@ -44,26 +45,43 @@ pub enum Announcement {
     ConfigReloaded,
 }
 
-/// Writes announcements as long as a clone of it is there.
+/// Writes events as long as a clone of it is there.
 #[derive(Clone, Debug)]
-pub struct Announcer(Sender<Announcement>);
+pub struct EventRecorder(Sender<ControllerEvent>);
 
-impl Announcer {
+impl EventRecorder {
     /// Never waits. Where the queue is full, this one is left out.
-    pub fn announce(&self, announcement: Announcement) {
-        if let Err(error) = self.0.try_send(announcement) {
+    pub fn record(&self, event: ControllerEvent) {
+        if let Err(error) = self.0.try_send(event) {
             tracing::debug!(%error, "an event is left out");
         }
     }
 }
 
 impl Cluster {
-    /// Begins to announce on `pod`, as `instance`. Needs tokio's runtime.
-    pub fn announcer(&self, pod: OwnPod, instance: &str) -> Announcer {
+    /// Writes what the recorder is given on `pod`, as `instance`. Needs tokio's runtime.
+    pub fn event_recorder(&self, pod: OwnPod, instance: &str) -> EventRecorder {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let publisher = Publisher {
-            client: self.client.clone(),
-            server: self.server.clone(),
+        tokio::spawn(EventWriter::new(self, pod, instance).write_all(receiver));
+        EventRecorder(sender)
+    }
+}
+
+struct EventWriter {
+    client: Client,
+    server: String,
+    reporter: Reporter,
+    pod: ObjectReference,
+    /// By reason: the last note, and who has it as the event that a repetition counts up.
+    last: HashMap<&'static str, (String, Recorder)>,
+    warned: bool,
+}
+
+impl EventWriter {
+    fn new(cluster: &Cluster, pod: OwnPod, instance: &str) -> EventWriter {
+        EventWriter {
+            client: cluster.client.clone(),
+            server: cluster.server.clone(),
             reporter: Reporter {
                 controller: "quayctl-controller".to_owned(),
                 instance: Some(instance.to_owned()),
@@ -78,36 +96,22 @@ impl Cluster {
             },
             last: HashMap::new(),
             warned: false,
-        };
-        tokio::spawn(publisher.publish_all(receiver));
-        Announcer(sender)
+        }
     }
-}
 
-struct Publisher {
-    client: Client,
-    server: String,
-    reporter: Reporter,
-    pod: ObjectReference,
-    /// By reason: the last note, and who has it as the event that a repetition counts up.
-    last: HashMap<&'static str, (String, Recorder)>,
-    warned: bool,
-}
-
-impl Publisher {
-    async fn publish_all(mut self, mut announcements: Receiver<Announcement>) {
-        while let Some(announcement) = announcements.recv().await {
-            if let Err(error) = self.publish(&announcement).await {
+    async fn write_all(mut self, mut events: Receiver<ControllerEvent>) {
+        while let Some(event) = events.recv().await {
+            if let Err(error) = self.publish(&event).await {
                 match std::mem::replace(&mut self.warned, true) {
-                    false => tracing::warn!("cannot write events on our pod, and goes on without: {error}"),
+                    false => tracing::warn!("cannot write events on our pod, continuing without: {error}"),
                     true => tracing::debug!("cannot write an event on our pod: {error}"),
                 }
             }
         }
     }
 
-    async fn publish(&mut self, announcement: &Announcement) -> Result<(), ClusterError> {
-        let Words { type_, reason, action, note } = Words::new(announcement);
+    async fn publish(&mut self, event: &ControllerEvent) -> Result<(), ClusterError> {
+        let EventFields { type_, reason, action, note } = EventFields::new(event);
         // kube's recorder takes two events for the same whatever their notes say, and keeps the first
         // note. So one of its own is asked for each note, and what is counted up is equal.
         let recorder = match self.last.remove(reason) {
@@ -121,55 +125,48 @@ impl Publisher {
             action: action.to_owned(),
             secondary: None,
         };
-        match timeout(PUBLISH_TIMEOUT, recorder.publish(&event, &self.pod)).await {
-            Ok(Ok(())) => {
-                self.last.insert(reason, (note, recorder));
-                Ok(())
-            }
-            Ok(Err(error)) => {
-                let namespace = self.pod.namespace.as_deref();
-                let access = Access { verb: "create or patch", resource: "events.events.k8s.io", namespace };
-                Err(call_error(&self.server, access, &error))
-            }
-            Err(_) => {
-                let cause = format!("no answer within {} s", PUBLISH_TIMEOUT.as_secs());
-                Err(ClusterError::Unreachable { server: self.server.clone(), cause })
-            }
+        let written = timeout(WRITE_TIMEOUT, recorder.publish(&event, &self.pod)).await;
+        if let Err(error) = written.unwrap_or_else(|_| Err(no_answer(WRITE_TIMEOUT))) {
+            let namespace = self.pod.namespace.as_deref();
+            let access = Access { verb: "create or patch", resource: "events.events.k8s.io", namespace };
+            return Err(call_error(&self.server, access, &error));
         }
+        self.last.insert(reason, (note, recorder));
+        Ok(())
     }
 }
 
-struct Words {
+struct EventFields {
     type_: EventType,
     reason: &'static str,
     action: &'static str,
     note: String,
 }
 
-impl Words {
-    fn new(announcement: &Announcement) -> Words {
-        let (type_, reason, action, note) = match announcement {
-            Announcement::RunStarted { group, run_id } => {
+impl EventFields {
+    fn new(event: &ControllerEvent) -> EventFields {
+        let (type_, reason, action, note) = match event {
+            ControllerEvent::RunStarted { group, run_id } => {
                 (EventType::Normal, "RunStarted", "StartRun", format!("group {group}, run {run_id}"))
             }
-            Announcement::RunFinished { group, run_id, text } => {
+            ControllerEvent::RunFinished { group, run_id, text } => {
                 let note = format!("group {group}, run {run_id}: {text}");
                 (EventType::Normal, "RunFinished", "FinishRun", note)
             }
-            Announcement::RunFailed { group, run_id, text } => {
+            ControllerEvent::RunFailed { group, run_id, text } => {
                 let note = format!("group {group}, run {run_id}: {text}");
                 (EventType::Warning, "RunFailed", "FinishRun", note)
             }
-            Announcement::ConfigReloadFailed { text } => {
+            ControllerEvent::ConfigReloadFailed { text } => {
                 let note = format!("the last good config stays in force: {text}");
                 (EventType::Warning, "ConfigReloadFailed", "ReloadConfig", note)
             }
-            Announcement::ConfigReloaded => {
+            ControllerEvent::ConfigReloaded => {
                 let note = "what the config's files say is in force".to_owned();
                 (EventType::Normal, "ConfigReloaded", "ReloadConfig", note)
             }
         };
-        Words { type_, reason, action, note: cut(note) }
+        EventFields { type_, reason, action, note: cut(note) }
     }
 }
 

@@ -273,3 +273,6 @@ fn written_out(spec: LeaseSpec) -> Value {
         "leaseTransitions": lease_transitions,
     })
 }
+
+#[cfg(test)]
+mod tests;

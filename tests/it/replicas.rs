@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::support::bed::{self, Bed, Observer};
 use crate::support::serving::{Mount, Serving};
 
+/// What one is warned of that meets Jobs of another process.
+const STRANGER: &str = "another process seems to work for the same instance";
+
 fn mount(config: &str) -> Mount {
     Mount::new(&[("quayctl.toml", config)])
 }
@@ -37,16 +40,16 @@ fn of_two_replicas_one_leads_and_the_other_takes_over_when_it_is_killed() {
     };
     let mut observer = Observer::start(bed, &namespace);
     let first = start("replica-1");
-    first.wait_for("serving 1 group");
+    first.wait_until_leading();
     let second = start("replica-2");
     observer.wait_for(bed::is_over);
     assert_eq!(second.page("/readyz"), (200, "ok, standby".to_owned()));
     assert_eq!(second.metric("quayctl_leader"), Some(0.0));
     first.signal("KILL");
     first.end();
-    second.wait_for("serving 1 group");
-    second.wait_for("of group \"g\" is over: 50 succeeded, 0 failed");
-    assert_eq!(second.count("another process"), 0, "{}", second.log());
+    second.wait_until_leading();
+    second.wait_for_runs("g", 1, 50);
+    assert_eq!(second.count(STRANGER), 0, "{}", second.log());
     let served = second.terminate();
     assert_eq!(served.code, Some(0));
     assert!(served.took < Duration::from_secs(5), "{:?}", served.took);
@@ -54,7 +57,7 @@ fn of_two_replicas_one_leads_and_the_other_takes_over_when_it_is_killed() {
     assert_eq!(pairs.len(), jobs, "one Job for each node and run");
     // It was let go, so the next one need not wait for it to expire.
     let third = start("replica-3");
-    third.wait_for("serving 1 group");
+    third.wait_until_leading();
     third.terminate();
 }
 
@@ -68,10 +71,9 @@ fn without_an_election_a_second_process_notices_and_no_job_is_doubled() {
     );
     let one = Serving::start(bed, &namespace, &config.config(), &[]);
     let two = Serving::start(bed, &namespace, &config.config(), &[]);
-    one.wait_for_nth("of group \"g\" is over: 50 succeeded, 0 failed", 2);
-    two.wait_for("of group \"g\" is over: 50 succeeded, 0 failed");
-    let noticed = one.count("another process seems to work for the same instance")
-        + two.count("another process seems to work for the same instance");
+    one.wait_for_runs("g", 2, 50);
+    two.wait_for_runs("g", 1, 50);
+    let noticed = one.count(STRANGER) + two.count(STRANGER);
     assert!(noticed >= 1, "{}\n---\n{}", one.log(), two.log());
     one.terminate();
     two.terminate();
@@ -91,8 +93,8 @@ fn an_api_server_that_restarts_under_it_is_waited_for() {
     let serving = Serving::start(&bed, &namespace, &config.config(), &[]);
     observer.wait_for(bed::is_over);
     bed.signal("kube-apiserver", "KILL");
-    serving.wait_for("of group \"g\" is over: 20 succeeded, 0 failed");
-    serving.wait_for("of group \"timed\" is over: 20 succeeded, 0 failed");
+    serving.wait_for_runs("g", 1, 20);
+    serving.wait_for_runs("timed", 1, 20);
     assert_eq!(serving.page("/readyz").0, 200);
     assert_eq!(serving.terminate().code, Some(0));
     let (pairs, jobs) = pairs(&bed, &namespace);
@@ -114,7 +116,7 @@ fn it_ends_within_five_seconds_also_when_the_api_server_hangs() {
     assert!(served.took < Duration::from_secs(5), "{:?}", served.took);
     assert!(served.log.contains("of group \"g\" is left under way"), "{}", served.log);
     let serving = Serving::start(&bed, &namespace, &config.config(), &[]);
-    serving.wait_for("of group \"g\" is over: 10 succeeded, 0 failed");
+    serving.wait_for_runs("g", 1, 10);
     serving.terminate();
     let (pairs, jobs) = pairs(&bed, &namespace);
     assert_eq!((pairs.len(), jobs), (10, 10), "the next process went on with the same run");
@@ -130,7 +132,7 @@ fn nothing_of_the_credentials_is_in_the_log_at_trace_level() {
     let config = mount("[[groups]]\nname = \"g\"\nimages = [\"quay.io/team/a:1\"]\n");
     let flags = ["--log", "trace", "--log-format", "json"];
     let serving = Serving::start(bed, &namespace, &config.config(), &flags);
-    serving.wait_for("is over: 50 succeeded");
+    serving.wait_for_runs("g", 1, 50);
     let served = serving.terminate();
     assert!(served.log.contains("\"level\":\"TRACE\""), "it is said at that level");
     assert!(!served.log.contains(&token));

@@ -187,6 +187,37 @@ impl Serving {
         line.rsplit(' ').next()?.parse().ok()
     }
 
+    /// Waits until `is_it` holds.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, is_it: impl Fn(&Serving) -> bool) {
+        let begun = Instant::now();
+        while !is_it(self) {
+            assert!(begun.elapsed() < PATIENCE, "not: {what}; log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits until it leads and is ready.
+    #[track_caller]
+    pub fn wait_until_leading(&self) {
+        self.wait_until("it leads", |serving| serving.page("/readyz") == (200, "ok".to_owned()));
+    }
+
+    /// Waits until as many runs of a group have succeeded, each on `nodes` nodes, and none has failed.
+    #[track_caller]
+    pub fn wait_for_runs(&self, group: &str, runs: u32, nodes: usize) {
+        let count = |what: &str, verdict: &str| {
+            let series = format!("quayctl_{what}_total{{group={group:?},verdict={verdict:?}}}");
+            self.metric(&series).unwrap_or(0.0)
+        };
+        self.wait_until("so many runs have succeeded", |_| count("runs", "succeeded") >= f64::from(runs));
+        let over = (count("runs", "succeeded"), count("runs", "failed"), count("runs", "aborted"));
+        assert_eq!((over.1, over.2), (0.0, 0.0), "{}", self.log());
+        let (succeeded, failed) = (count("nodes", "succeeded"), count("nodes", "failed"));
+        assert_eq!(failed, 0.0, "{}", self.log());
+        assert!(succeeded >= over.0 * nodes as f64, "{succeeded}; log:\n{}", self.log());
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub fn end(mut self) -> Served {

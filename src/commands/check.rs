@@ -12,7 +12,7 @@ use super::templates::{Material, Tried, manifest_problems, try_templates, withou
 use super::{CommandError, SUCCESS, USAGE, given, load_result, some_of, write_stdout};
 use crate::cli::{CheckArgs, Cli, GlobalArgs, Output};
 use crate::config::problem::{self, Origin, Problem, Severity};
-use crate::config::{Config, Group, TemplateName, schedule};
+use crate::config::{Code, Config, Group, TemplateName, schedule};
 use crate::config_source::load::Loaded;
 use crate::plan::{self, Node, Plan, RunId, RunIdentity};
 use crate::telemetry::use_color;
@@ -81,7 +81,7 @@ pub async fn check(global: &GlobalArgs, args: &CheckArgs) -> Result<u8, CommandE
 fn run_id_problem(global: &GlobalArgs) -> Option<Problem> {
     let wrong = RunId::parse(&given(&global.run_id)?).err()?;
     let origin = Origin::Named("--run-id or QUAYCTL_RUN_ID".to_owned());
-    Some(Problem::new(Severity::Error, "bad-run-id", origin, wrong))
+    Some(Problem::new(Severity::Error, Code::BadRunId, origin, wrong))
 }
 
 /// Problems are always told; what else there is to say, only where nobody asked for quiet.
@@ -166,7 +166,7 @@ fn doubts(material: Material<'_>, plan: Option<&Plan>, strict: bool) -> Vec<Prob
     let Material { groups, provenance, .. } = material;
     let indexes = provenance.group_indexes();
     let index = |group: &Group| indexes.get(group.name.as_str()).copied().unwrap_or_default();
-    let mut found: Vec<(usize, &str, &'static str, String, &str)> = Vec::new();
+    let mut found: Vec<(usize, &str, Code, String, &str)> = Vec::new();
     // One key that is missing in `[defaults]` is one doubt, however many groups go without.
     let lacks_carrier =
         |group: &&Group| group.template == TemplateName::Auto && group.carrier_image.is_none();
@@ -181,27 +181,26 @@ fn doubts(material: Material<'_>, plan: Option<&Plan>, strict: bool) -> Vec<Prob
     let message = plan.map_or_else(|| Some(general()), nodes_without_carrier);
     if let (Some(first), Some(message)) = (groups.iter().find(lacks_carrier), message) {
         let help = "set `carrier_image`, or QUAYCTL_CARRIER_IMAGE where it runs";
-        found.push((index(first), "carrier_image", "no-carrier-image", message, help));
+        found.push((index(first), "carrier_image", Code::NoCarrierImage, message, help));
     }
     for group in groups {
         if group.template == TemplateName::Quayctl {
             let message = "the template `quayctl` needs Docker nodes, Quay 2.4 to 3.3 and host access";
             let help = "`auto` pulls from any registry without";
-            found.push((index(group), "template", "outdated-template", message.to_owned(), help));
+            found.push((index(group), "template", Code::OutdatedTemplate, message.to_owned(), help));
         }
         let never =
             |zone| group.schedule.as_ref().is_some_and(|s| s.next_after(Timestamp::now(), &zone).is_none());
         if group.schedule.is_some() && schedule::time_zone(&group.time_zone).is_some_and(never) {
             let message = "the schedule is never due".to_owned();
-            found.push((index(group), "schedule", "never-due", message, "no month has such a day"));
+            found.push((index(group), "schedule", Code::NeverDue, message, "no month has such a day"));
         }
     }
     let origins = provenance.group_keys(found.iter().map(|(group, key, ..)| (*group, *key)));
-    let doubt =
-        |((group, key, code, message, help), origin): ((usize, &str, &'static str, String, &str), _)| {
-            let (key, help) = (Some(format!("groups[{group}].{key}")), Some(help.to_owned()));
-            Problem { severity: Severity::Warning, code, origin, key, message, help }
-        };
+    let doubt = |((group, key, code, message, help), origin): ((usize, &str, Code, String, &str), _)| {
+        let (key, help) = (Some(format!("groups[{group}].{key}")), Some(help.to_owned()));
+        Problem { severity: Severity::Warning, code, origin, key, message, help }
+    };
     let mut doubts: Vec<Problem> = found.into_iter().zip(origins).map(doubt).collect();
     if strict {
         doubts.extend(mutable_tags(material, &indexes));
@@ -227,7 +226,7 @@ fn mutable_tags(material: Material<'_>, indexes: &BTreeMap<&str, usize>) -> Vec<
         .zip(origins)
         .map(|((group, image, reference), origin)| Problem {
             severity: Severity::Warning,
-            code: "mutable-tag",
+            code: Code::MutableTag,
             origin,
             key: Some(format!("groups[{group}].images[{image}]")),
             message: format!("the tag of {reference:?} may come to mean another image"),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::problem::{Origin, Problem, Severity};
 use crate::config::provenance::Provenance;
-use crate::config::{Group, TemplateName, Templates};
+use crate::config::{Code, Group, TemplateName, Templates};
 use crate::config_source::load::{Loaded, Remains};
 use crate::outcome::{Failure, Reason};
 use crate::plan::{Plan, PlannedJob};
@@ -51,10 +51,10 @@ impl<'a> From<&'a Remains> for Material<'a> {
 pub fn try_templates(material: Material<'_>) -> Tried {
     let Material { groups, templates, provenance } = material;
     let (renderer, wrong) = Renderer::of_sound(templates);
-    let error = |error| material.of_template(Severity::Error, "template-syntax", error);
+    let error = |error| material.of_template(Severity::Error, Code::TemplateSyntax, error);
     let mut errors: Vec<Problem> = wrong.iter().map(error).collect();
     let all_compile = errors.is_empty();
-    let warning = |error| material.of_template(Severity::Warning, "unescaped-output", error);
+    let warning = |error| material.of_template(Severity::Warning, Code::UnescapedOutput, error);
     let mut warnings: Vec<Problem> = renderer.warnings.iter().map(warning).collect();
 
     let indexes = provenance.group_indexes();
@@ -78,12 +78,12 @@ pub fn try_templates(material: Material<'_>) -> Tried {
         let doubtful =
             doubtful.into_iter().filter(|message| is_users || !message.contains("the controller owns"));
         for message in doubtful.filter(|message| told.insert(message.clone())) {
-            warnings.push(used.doubt("template-warning", None, message));
+            warnings.push(used.doubt(Code::TemplateWarning, None, message));
         }
         for problem in ambiguous.into_iter().filter(|problem| told.insert(problem.alike())) {
             let help = Some("write it in double quotes".to_owned());
             let origin = used.field(&problem);
-            let doubt = used.doubt("ambiguous-scalar", None, problem.message);
+            let doubt = used.doubt(Code::AmbiguousScalar, None, problem.message);
             warnings.push(Problem { help, origin, ..doubt });
         }
     }
@@ -94,7 +94,7 @@ pub fn try_templates(material: Material<'_>) -> Tried {
             untried.len(),
             groups.len()
         );
-        warnings.push(Used { material, group: first, index }.doubt("templates-not-tried", None, message));
+        warnings.push(Used { material, group: first, index }.doubt(Code::TemplatesNotTried, None, message));
     }
     Tried { renderer: all_compile.then_some(renderer), errors, warnings }
 }
@@ -162,7 +162,7 @@ fn failure(error: &RenderError) -> Failure {
 }
 
 impl Material<'_> {
-    fn of_template(&self, severity: Severity, code: &'static str, error: &TemplateError) -> Problem {
+    fn of_template(&self, severity: Severity, code: Code, error: &TemplateError) -> Problem {
         let TemplateError { template, place, message } = error;
         let origin = self.provenance.in_template(self.templates, template, *place);
         let origin = origin.unwrap_or_else(|| Origin::Named(format!("template {template}")));
@@ -195,13 +195,13 @@ impl Used<'_> {
             }
             error if !told.insert(error.to_string()) => Vec::new(),
             RenderError::Template(error) => {
-                vec![self.material.of_template(Severity::Error, "template-error", error)]
+                vec![self.material.of_template(Severity::Error, Code::TemplateError, error)]
             }
             error => vec![problem(None, error.to_string())],
         }
     }
 
-    fn doubt(&self, code: &'static str, place: Option<(usize, usize)>, message: String) -> Problem {
+    fn doubt(&self, code: Code, place: Option<(usize, usize)>, message: String) -> Problem {
         let key = Some(format!("groups[{}].template", self.index));
         Problem { key, ..Problem::new(Severity::Warning, code, self.origin(place), message) }
     }

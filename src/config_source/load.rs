@@ -19,6 +19,7 @@ use thiserror::Error;
 use super::folder::Reading;
 use super::input;
 use crate::config::characters;
+use crate::config::code::Code;
 use crate::config::environment::{self, Layer};
 use crate::config::file::{Finding, Findings, Path, Target};
 use crate::config::layers::{self, Overridden};
@@ -126,10 +127,10 @@ impl LoadError {
             LoadError::Invalid { problems, .. } => problems,
             LoadError::NoFile => {
                 let origin = Origin::File(DEFAULT_PATHS[0].into());
-                vec![Problem::new(Severity::Error, "no-config", origin, message)]
+                vec![Problem::new(Severity::Error, Code::NoConfig, origin, message)]
             }
             LoadError::Unreadable { path, .. } => {
-                vec![Problem::new(Severity::Error, "unreadable", Origin::File(path), message)]
+                vec![Problem::new(Severity::Error, Code::Unreadable, Origin::File(path), message)]
             }
         }
     }
@@ -363,7 +364,7 @@ fn read_templates(
             Err(cause) if templates.without_text.insert(name) => {
                 let message = format!("cannot read the partial {}: {cause}", file.display());
                 findings.error_at(
-                    "template-unreadable",
+                    Code::TemplateUnreadable,
                     &Path::default().key("templates"),
                     Target::Key,
                     message,
@@ -388,7 +389,12 @@ fn read_template(
         FsPath::new(file).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if !inside {
         let help = "put it beside the config and name it relative to that";
-        findings.error("template-outside", path, format!("{file:?} is outside of the config's folder"), help);
+        findings.error(
+            Code::TemplateOutside,
+            path,
+            format!("{file:?} is outside of the config's folder"),
+            help,
+        );
         return None;
     }
     let found = folder.join(file);
@@ -400,7 +406,7 @@ fn read_template(
         Ok(text) => Some(Template { text, file: Some(found) }),
         Err(cause) => {
             let message = format!("cannot read the template {}: {cause}", found.display());
-            findings.error("template-unreadable", path, message, help);
+            findings.error(Code::TemplateUnreadable, path, message, help);
             None
         }
     }
@@ -436,7 +442,7 @@ fn syntax_problem(source: &Arc<SourceText>, error: &toml::de::Error) -> Problem 
     };
     let line = error.span().map(|span| source.line_at(span.start)).unwrap_or_default();
     let help = characters::with_note(help, characters::odd_in(line.trim()));
-    Problem { help, ..Problem::new(Severity::Error, "toml-syntax", origin, message) }
+    Problem { help, ..Problem::new(Severity::Error, Code::TomlSyntax, origin, message) }
 }
 
 fn advice_on_duplicate(source: &Arc<SourceText>, second: Option<Range<usize>>) -> String {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use quayctl_controller::config::schema;
+use quayctl_controller::config::{code, schema};
 use quayctl_controller::outcome::reason;
 use serde_json::Value;
 
@@ -89,6 +89,7 @@ pub fn is_current(path: &str, derived: &str) {
 fn the_schema_and_the_references_are_current() {
     is_current("config/quayctl.schema.json", &ended(quayctl().arg("schema")).expect_code(0).stdout);
     is_current("docs/config.md", &schema::reference());
+    is_current("docs/problems.md", &code::reference());
     is_current("docs/reasons.md", &reason::reference());
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
+pub use code::Code;
 pub use duration::go_duration;
 pub use file::closest;
 pub use image_ref::ImageRef;
@@ -14,6 +15,7 @@ pub use selector::NodeSelector;
 pub use template::{HELPER, IMAGE_VOLUME, QUAYCTL, Template, TemplateName, Templates};
 
 pub mod characters;
+pub mod code;
 mod duration;
 pub mod environment;
 mod explain;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider, Source};
 
+use super::code::Code;
 use super::problem::{Origin, Problem, Severity};
 
 /// One source of values.
@@ -169,7 +170,8 @@ pub fn unreadable(names: &[String]) -> Vec<Problem> {
     let problem = |name: &String| {
         let origin = Origin::Named(format!("environment variable {name}"));
         let help = Some("set it to UTF-8 text, or unset it".to_owned());
-        let problem = Problem::new(Severity::Error, "not-utf8", origin, "its value contains invalid UTF-8");
+        let problem =
+            Problem::new(Severity::Error, Code::NotUtf8, origin, "its value contains invalid UTF-8");
         Problem { help, ..problem }
     };
     // A path need not be UTF-8.
@@ -196,7 +198,7 @@ fn typing_mistake(name: &str) -> Option<Problem> {
     let meant = top_level.chain(defaults).chain(others).find(near)?;
     Some(Problem {
         severity: Severity::Warning,
-        code: "unknown-variable",
+        code: Code::UnknownVariable,
         origin: Origin::Named(format!("environment variable {name}")),
         key: None,
         message: "unknown, so it has no effect".to_owned(),

@@ -9,6 +9,7 @@ use std::fmt;
 
 use figment::value::{Dict, Num, Value};
 
+use super::code::Code;
 use super::problem::Severity;
 
 /// Steps from the root to a value.
@@ -25,7 +26,7 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub severity: Severity,
-    pub code: &'static str,
+    pub code: Code,
     pub path: Path,
     pub target: Target,
     pub message: String,
@@ -86,19 +87,13 @@ impl fmt::Display for Path {
 }
 
 impl Findings {
-    pub fn error(
-        &mut self,
-        code: &'static str,
-        path: &Path,
-        message: impl Into<String>,
-        help: impl Into<String>,
-    ) {
+    pub fn error(&mut self, code: Code, path: &Path, message: impl Into<String>, help: impl Into<String>) {
         self.error_at(code, path, Target::Value, message, help);
     }
 
     pub fn error_at(
         &mut self,
-        code: &'static str,
+        code: Code,
         path: &Path,
         target: Target,
         message: impl Into<String>,
@@ -107,19 +102,13 @@ impl Findings {
         self.add(Severity::Error, code, path, target, message.into(), help.into());
     }
 
-    pub fn warning(
-        &mut self,
-        code: &'static str,
-        path: &Path,
-        message: impl Into<String>,
-        help: impl Into<String>,
-    ) {
+    pub fn warning(&mut self, code: Code, path: &Path, message: impl Into<String>, help: impl Into<String>) {
         self.warning_at(code, path, Target::Value, message, help);
     }
 
     pub fn warning_at(
         &mut self,
-        code: &'static str,
+        code: Code,
         path: &Path,
         target: Target,
         message: impl Into<String>,
@@ -131,7 +120,7 @@ impl Findings {
     fn add(
         &mut self,
         severity: Severity,
-        code: &'static str,
+        code: Code,
         path: &Path,
         target: Target,
         message: String,
@@ -142,7 +131,7 @@ impl Findings {
     }
 
     /// Whether the same has been noted already: what is inherited is wrong once, not once a group.
-    pub fn holds(&self, code: &str, path: &Path) -> bool {
+    pub fn holds(&self, code: Code, path: &Path) -> bool {
         self.0.iter().any(|finding| finding.code == code && finding.path == *path)
     }
 
@@ -151,7 +140,7 @@ impl Findings {
     }
 
     fn wrong_type(&mut self, path: &Path, expected: &str, found: &Value) {
-        self.error("wrong-type", path, format!("expected {expected}, found {}", described(found)), "");
+        self.error(Code::WrongType, path, format!("expected {expected}, found {}", described(found)), "");
     }
 }
 
@@ -254,7 +243,7 @@ impl<'a> Table<'a> {
                 None => format!("known here: {}", self.known.iter().copied().collect::<Vec<_>>().join(", ")),
             });
             findings.error_at(
-                "unknown-key",
+                Code::UnknownKey,
                 &self.path.key(key),
                 Target::Key,
                 format!("unknown key `{key}`"),

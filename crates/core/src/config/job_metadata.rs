@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::code::Code;
 use super::file::{Findings, Path, Table, Target, string};
 use super::name::{is_label_key, is_label_value};
 use super::values::check::metadata::{OWNED_ANNOTATIONS, OWNED_LABELS, owned, wrong_key, wrong_label_value};
@@ -81,7 +82,7 @@ fn too_many_bytes(annotations: &Entries, path: &Path, findings: &mut Findings) {
     if bytes > ANNOTATIONS_BYTES_MAX {
         let message = format!("{bytes} bytes of annotations are too many");
         let help = format!("use at most {ANNOTATIONS_BYTES_MAX}: the controller's own come on top");
-        findings.error_at("bad-value", path, Target::Key, message, help);
+        findings.error_at(Code::BadValue, path, Target::Key, message, help);
     }
 }
 

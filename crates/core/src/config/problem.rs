@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
 
+use super::code::Code;
 use crate::outside_text::{is_unprintable, one_line, starred};
 
 /// As many are shown at once. Nobody reads more, and a file of mistakes alone holds 100,000.
@@ -18,8 +19,7 @@ const SHOWN_MAX: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub severity: Severity,
-    /// Stable, kebab-case.
-    pub code: &'static str,
+    pub code: Code,
     pub origin: Origin,
     /// As `groups[1].deadline`; `None` where the file as a whole is wrong.
     pub key: Option<String>,
@@ -179,12 +179,7 @@ pub fn to_json(problems: &[Problem]) -> serde_json::Value {
 
 impl Problem {
     /// Without a place; [`Problem::help`] may be set afterwards.
-    pub fn new(
-        severity: Severity,
-        code: &'static str,
-        origin: Origin,
-        message: impl Into<String>,
-    ) -> Problem {
+    pub fn new(severity: Severity, code: Code, origin: Origin, message: impl Into<String>) -> Problem {
         Problem { severity, code, origin, key: None, message: message.into(), help: None }
     }
 
@@ -203,7 +198,7 @@ impl Problem {
         let key = key.as_deref().map(printable);
         serde_json::json!({
             "severity": match severity { Severity::Error => "error", Severity::Warning => "warning" },
-            "code": code,
+            "code": code.as_str(),
             "file": file.map(|file| file.display().to_string()),
             "line": line, "column": column, "key": key, "message": message, "help": help,
         })
@@ -219,7 +214,8 @@ impl Problem {
             origin => format!("{origin}: {}", self.message),
         };
         let title = printable(&title);
-        let mut group = level.primary_title(title.as_str()).id(self.code).elements([] as [Element<'_>; 0]);
+        let mut group =
+            level.primary_title(title.as_str()).id(self.code.as_str()).elements([] as [Element<'_>; 0]);
         let path = match &self.origin {
             Origin::Place { source, .. } => printable(&source.file.display().to_string()),
             _ => String::new(),
@@ -304,7 +300,7 @@ mod tests {
             .match_indices("\"ä b\"")
             .map(|(at, found)| {
                 let origin = Origin::place(&source, at..at + found.len());
-                Problem::new(Severity::Error, "bad-name", origin, format!("{found} is no name"))
+                Problem::new(Severity::Error, Code::BadName, origin, format!("invalid name {found}"))
             })
             .collect();
         let Origin::Place { line, column, .. } = &problems[9_999].origin else { panic!("a place") };
@@ -321,13 +317,13 @@ mod tests {
     fn where_not_all_are_shown_errors_come_first() {
         let source = Arc::new(SourceText::new("quayctl.toml".into(), "a\n".repeat(SHOWN_MAX + 2)));
         let problem = |severity, line: usize| {
-            Problem::new(severity, "x", Origin::place(&source, 2 * line..2 * line + 1), "m")
+            Problem::new(severity, Code::BadValue, Origin::place(&source, 2 * line..2 * line + 1), "m")
         };
         let warnings = (0..SHOWN_MAX).map(|line| problem(Severity::Warning, line));
         let errors = (SHOWN_MAX..SHOWN_MAX + 2).map(|line| problem(Severity::Error, line));
         let shown = render(&warnings.chain(errors).collect::<Vec<_>>(), false);
-        assert_eq!(shown.matches("error[x]").count(), 2);
-        assert!(shown.starts_with("error[x]") && shown.contains("… and 2 more"), "{shown}");
+        assert_eq!(shown.matches("error[bad-value]").count(), 2);
+        assert!(shown.starts_with("error[bad-value]") && shown.contains("… and 2 more"), "{shown}");
     }
 
     #[test]
@@ -337,7 +333,8 @@ mod tests {
         let at = text.find("'''").unwrap();
         for span in [0..5, 9..20, at..at + 10, at + 5..at + 6] {
             let place = Origin::place(&source, span);
-            let mut problem = Problem::new(Severity::Error, "x", place, "found \"password=s3cret\"");
+            let mut problem =
+                Problem::new(Severity::Error, Code::BadValue, place, "found \"password=s3cret\"");
             problem.help = Some("not \u{9b}2J https://robot:s3cret@h".into());
             problem.key = Some("password=s3cret".into());
             let shown = render(std::slice::from_ref(&problem), false);

@@ -58,6 +58,7 @@ pub fn without_credentials(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::code::Code;
     use crate::config::file::Path;
 
     #[test]
@@ -67,7 +68,7 @@ mod tests {
         let c = Path::default().key("c");
         // The last two are not written there.
         for path in [Path::default().key("a"), Path::default().key("b"), c.key("d"), c.key("e")] {
-            findings.error_at("x", &path, Target::Hidden, "m", "");
+            findings.error_at(Code::BadValue, &path, Target::Hidden, "m", "");
         }
         let expected = "a = '''\n******\n******'''\nb = \"******\"\n[c]\nd = 1\n";
         assert_eq!(redacted(text, &findings), expected);

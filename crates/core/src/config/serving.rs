@@ -1,6 +1,7 @@
 //! The keys of a group that only `serve` uses, beside its schedule: how runs follow each other, which
 //! changes start one, and what a node is given once it has every image. Pure.
 
+use super::code::Code;
 use super::file::{Findings, Path, Table, Target, closest};
 use super::settings::seconds;
 use super::{Overlap, RemovedTaint, TaintEffect, Toleration, TolerationOperator, name};
@@ -117,7 +118,7 @@ fn overlap(text: &str, path: &Path, findings: &mut Findings) -> Option<Overlap> 
             Some(known) => format!("did you mean \"{known}\"?"),
             None => "use \"skip\" or \"wait\"".to_owned(),
         };
-        findings.error("bad-overlap", path, format!("unknown overlap {text:?}"), help);
+        findings.error(Code::BadOverlap, path, format!("unknown overlap {text:?}"), help);
     }
     found
 }
@@ -126,7 +127,7 @@ fn overlap(text: &str, path: &Path, findings: &mut Findings) -> Option<Overlap> 
 fn removed_taint(text: &str, path: &Path, findings: &mut Findings) -> Option<RemovedTaint> {
     const EXAMPLE: &str = "as `example.com/starting:NoSchedule`";
     let mut wrong = |target: Target, message: String, help: String| {
-        findings.error_at("bad-taint", path, target, message, help);
+        findings.error_at(Code::BadTaint, path, target, message, help);
         None
     };
     let Some((key, effect)) = text.rsplit_once(':') else {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use figment::value::{Num, Value};
 
+use super::code::Code;
 use super::duration::{go_duration, parse_seconds};
 use super::file::{Findings, Path, Table, Target, closest, date, described};
 use super::job_metadata::JobMetadata;
@@ -169,12 +170,17 @@ pub fn image(text: &str, path: &Path, findings: &mut Findings) -> Option<ImageRe
         // The line in the file may hold a password: it is not shown.
         Err(message) if ImageRef::may_hold_credentials(text) => {
             let help = "name a Secret in `pull_secrets`; a digest is written as `…@sha256:…`";
-            findings.error_at("inline-credentials", path, Target::Hidden, message, help);
+            findings.error_at(Code::InlineCredentials, path, Target::Hidden, message, help);
             None
         }
         Err(message) => {
             let help = "as `quay.io/team/app:1.0` or `registry.example.com:5000/team/app@sha256:…`";
-            findings.error("bad-reference", path, format!("{text:?} is no image reference: {message}"), help);
+            findings.error(
+                Code::BadReference,
+                path,
+                format!("{text:?} is no image reference: {message}"),
+                help,
+            );
             None
         }
     }
@@ -197,7 +203,7 @@ fn free_value(value: &Value, path: &Path, findings: &mut Findings) -> Option<ser
             let number = value.to_f64().and_then(serde_json::Number::from_f64);
             if number.is_none() {
                 findings.error(
-                    "bad-value",
+                    Code::BadValue,
                     path,
                     "neither infinity nor not-a-number can stand in a manifest",
                     "",
@@ -228,7 +234,7 @@ fn selector(text: &str, path: &Path, findings: &mut Findings) -> Option<NodeSele
         Ok(selector) => Some(selector),
         Err(error) => {
             let help = "kubectl's syntax: `zone in (fra,ams),!gpu,node-role.kubernetes.io/worker`";
-            findings.error_at("bad-selector", path, Target::Within(error.span), error.message, help);
+            findings.error_at(Code::BadSelector, path, Target::Within(error.span), error.message, help);
             None
         }
     }
@@ -245,11 +251,11 @@ pub fn seconds(text: &str, path: &Path, shortest: u64, findings: &mut Findings) 
         Ok(seconds) if (shortest..=LONGEST_SECONDS).contains(&seconds) => u32::try_from(seconds).ok(),
         Ok(seconds) => {
             let side = if seconds < shortest { "short" } else { "long" };
-            findings.error("bad-duration", path, format!("{text:?} is too {side}"), help);
+            findings.error(Code::BadDuration, path, format!("{text:?} is too {side}"), help);
             None
         }
         Err(message) => {
-            findings.error("bad-duration", path, format!("{text:?} is no duration: {message}"), help);
+            findings.error(Code::BadDuration, path, format!("{text:?} is no duration: {message}"), help);
             None
         }
     }
@@ -269,7 +275,7 @@ fn limit(value: &Value, path: &Path, findings: &mut Findings) -> Option<Limit> {
         None => {
             let help = "use a number of nodes such as 5, or a percentage such as \"10%\", from 1 to 100";
             let message = format!("expected a number of nodes or a percentage, found {}", described(value));
-            findings.error("bad-concurrency", path, message, help);
+            findings.error(Code::BadConcurrency, path, message, help);
             None
         }
     }
@@ -293,7 +299,7 @@ fn template(
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("use auto, image-volume, helper or quayctl, or define [templates.{other}]"),
             };
-            findings.error("missing-template", &path, format!("there is no template {other:?}"), help);
+            findings.error(Code::MissingTemplate, &path, format!("there is no template {other:?}"), help);
             return None;
         }
     };
@@ -307,7 +313,7 @@ pub fn schedule(text: &str, path: &Path, findings: &mut Findings) -> Option<Sche
         Err(ScheduleError { message, span }) => {
             let help =
                 "five fields as in a CronJob: minute, hour, day of month, month, day of week, as `0 3 * * *`";
-            findings.error_at("bad-schedule", path, Target::Within(span), message, help);
+            findings.error_at(Code::BadSchedule, path, Target::Within(span), message, help);
             None
         }
     }
@@ -322,7 +328,7 @@ fn time_zone(text: &str, path: &Path, findings: &mut Findings) -> Option<String>
         Some(known) => format!("did you mean \"{known}\"?"),
         None => "use a name of the IANA database, as \"Europe/Berlin\"".to_owned(),
     };
-    findings.error("bad-time-zone", path, format!("{text:?} is no time zone"), help);
+    findings.error(Code::BadTimeZone, path, format!("{text:?} is no time zone"), help);
     None
 }
 
@@ -335,7 +341,7 @@ fn pull_policy(text: &str, path: &Path, findings: &mut Findings) -> Option<PullP
                 Some(known) => format!("did you mean \"{known}\"?"),
                 None => "use \"IfNotPresent\" or \"Always\"".to_owned(),
             };
-            findings.error("bad-pull-policy", path, format!("unknown pull policy {other:?}"), help);
+            findings.error(Code::BadPullPolicy, path, format!("unknown pull policy {other:?}"), help);
             None
         }
     }
@@ -350,9 +356,9 @@ fn subdomain(text: &str, path: &Path, what: &str, findings: &mut Findings) -> Op
     if what == "Secret" && (text.len() > 253 || !text.chars().all(is_near)) {
         // More likely what belongs into the Secret.
         let help = "create a Secret of type kubernetes.io/dockerconfigjson, and write its name here";
-        findings.error_at("bad-name", path, Target::Hidden, "this is no name of a Secret", help);
+        findings.error_at(Code::BadName, path, Target::Hidden, "this is no name of a Secret", help);
         return None;
     }
-    findings.error("bad-name", path, format!("{text:?} is no name of a {what}"), help);
+    findings.error(Code::BadName, path, format!("{text:?} is no name of a {what}"), help);
     None
 }

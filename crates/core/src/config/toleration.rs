@@ -1,5 +1,6 @@
 //! `tolerations` of a group: Kubernetes' rules for them, in our keys.
 
+use super::code::Code;
 use super::file::{Findings, Path, Table, integer, string};
 use super::name::{is_label_key, is_label_value};
 use super::{TaintEffect, Toleration, TolerationOperator};
@@ -31,19 +32,19 @@ pub fn read(value: &Value, path: Path, findings: &mut Findings) -> Option<Tolera
     let named = key.as_ref().filter(|(key, _)| !key.is_empty());
     if let Some((key, path)) = named.filter(|(key, _)| !is_label_key(key)) {
         let message = format!("{key:?} is no taint key");
-        findings.error("bad-toleration", path, message, "as `example.com/dedicated`");
+        findings.error(Code::BadToleration, path, message, "as `example.com/dedicated`");
     }
     let nameless = key.as_ref().map_or_else(|| table.lacks("key"), |(key, _)| key.is_empty());
     if nameless && operator == Some(TolerationOperator::Equal) && !table.misspells("operator") {
         let help = "name the key, or tolerate every taint with `operator = \"Exists\"`";
-        findings.error("bad-toleration", &path, "a toleration without a key", help);
+        findings.error(Code::BadToleration, &path, "a toleration without a key", help);
     }
     if let Some((value, path)) = &value {
         if operator == Some(TolerationOperator::Exists) && !value.is_empty() {
             let help = "remove it, or use \"Equal\"";
-            findings.error("bad-toleration", path, "operator \"Exists\" takes no value", help);
+            findings.error(Code::BadToleration, path, "operator \"Exists\" takes no value", help);
         } else if !is_label_value(value) {
-            findings.error("bad-toleration", path, format!("{value:?} is no taint value"), "");
+            findings.error(Code::BadToleration, path, format!("{value:?} is no taint value"), "");
         }
     }
     let seconds = toleration_seconds.and_then(|(value, path)| {
@@ -51,7 +52,7 @@ pub fn read(value: &Value, path: Path, findings: &mut Findings) -> Option<Tolera
         let other = effect.is_some_and(|effect| effect != Some(TaintEffect::NoExecute));
         if other && !table.misspells("effect") {
             let help = "set `effect = \"NoExecute\"`, or remove it";
-            findings.error("bad-toleration", &path, "toleration_seconds needs the effect NoExecute", help);
+            findings.error(Code::BadToleration, &path, "toleration_seconds needs the effect NoExecute", help);
         }
         i64::try_from(seconds).ok()
     });
@@ -74,7 +75,7 @@ fn operator_of(text: &str, path: &Path, findings: &mut Findings) -> Option<Toler
         "Exists" => Some(TolerationOperator::Exists),
         other => {
             let message = format!("unknown operator {other:?}");
-            findings.error("bad-toleration", path, message, "use \"Exists\" or \"Equal\"");
+            findings.error(Code::BadToleration, path, message, "use \"Exists\" or \"Equal\"");
             None
         }
     }
@@ -90,7 +91,7 @@ fn effect_of(text: &str, path: &Path, findings: &mut Findings) -> Option<Option<
         other => {
             let help =
                 "use \"NoSchedule\", \"PreferNoSchedule\" or \"NoExecute\", or leave it out for all of them";
-            findings.error("bad-toleration", path, format!("unknown effect {other:?}"), help);
+            findings.error(Code::BadToleration, path, format!("unknown effect {other:?}"), help);
             None
         }
     }

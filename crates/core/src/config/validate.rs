@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use figment::value::{Dict, Value};
 use serde_json::json;
 
+use super::code::Code;
 use super::file::{Findings, Path, Step, Table, closest, described, integer};
 use super::problem::Severity;
 use super::serving::ServeSettings;
@@ -49,7 +50,7 @@ fn template_table(name: &str, value: &Value, path: Path, findings: &mut Findings
     if BUILT_IN_NAMES.contains(&name) {
         let message = format!("`{name}` is a built-in template");
         findings.error_at(
-            "reserved-template",
+            Code::ReservedTemplate,
             &path,
             super::file::Target::Key,
             message,
@@ -59,7 +60,7 @@ fn template_table(name: &str, value: &Value, path: Path, findings: &mut Findings
     if !name::is_label(name) {
         let help = "use lower-case letters, digits and dashes";
         findings.error_at(
-            "bad-name",
+            Code::BadName,
             &path,
             super::file::Target::Key,
             format!("{name:?} is no name of a template"),
@@ -73,14 +74,19 @@ fn template_table(name: &str, value: &Value, path: Path, findings: &mut Findings
     let source = match (file, inline) {
         (Some(("", path)), None) => {
             let help = "name a file beside the config, as `mine.yaml.hbs`";
-            findings.error("bad-template", &path, format!("the file of template `{name}` has no name"), help);
+            findings.error(
+                Code::BadTemplate,
+                &path,
+                format!("the file of template `{name}` has no name"),
+                help,
+            );
             None
         }
         (Some((file, path)), None) => Some(TemplateSource::File(file.to_owned(), path)),
         (None, Some((text, _))) => Some(TemplateSource::Inline(text.to_owned())),
         (Some(_), Some((_, path))) => {
             findings.error(
-                "bad-template",
+                Code::BadTemplate,
                 &path,
                 "a template has either `file` or `inline`, not both",
                 "remove one",
@@ -90,7 +96,7 @@ fn template_table(name: &str, value: &Value, path: Path, findings: &mut Findings
         (None, None) if !has_none => None,
         (None, None) => {
             findings.error(
-                "bad-template",
+                Code::BadTemplate,
                 &path,
                 format!("template `{name}` has no text"),
                 "set `file` or `inline`",
@@ -214,14 +220,14 @@ fn groups(root: &mut Table<'_>, shared: &mut Shared<'_>, findings: &mut Findings
         Some((Value::Array(_, values), path)) => Some((values.as_slice(), path)),
         Some((other, path)) => {
             let message = format!("expected a list of tables, found {}", described(other));
-            findings.error("wrong-type", &path, message, "each group is a table of its own: `[[groups]]`");
+            findings.error(Code::WrongType, &path, message, "each group is a table of its own: `[[groups]]`");
             None
         }
         None => None,
     };
     if root.lacks("groups") || list.as_ref().is_some_and(|(values, _)| values.is_empty()) {
         findings.error(
-            "no-groups",
+            Code::NoGroups,
             &Path::default(),
             "there are no groups",
             "add a [[groups]] table with `name` and `images`",
@@ -244,7 +250,7 @@ fn groups(root: &mut Table<'_>, shared: &mut Shared<'_>, findings: &mut Findings
             Some(first) => {
                 let message = format!("group {:?} is there twice", group.name);
                 let help = format!("groups[{first}] has the name already; choose another");
-                findings.error("duplicate-group", &path.index(i).key("name"), message, help);
+                findings.error(Code::DuplicateGroup, &path.index(i).key("name"), message, help);
             }
             None => drop(names.insert(group.name.clone(), i)),
         }
@@ -281,7 +287,7 @@ fn group(mut table: Table<'_>, shared: &mut Shared<'_>, findings: &mut Findings)
         [("name", "add one, such as `name = \"logging\"`"), ("images", "add a list of references")]
     {
         if table.lacks(key) {
-            findings.error("missing-key", &path, format!("the group has no `{key}`"), help);
+            findings.error(Code::MissingKey, &path, format!("the group has no `{key}`"), help);
         }
     }
     settings.template_is_wrong |= table.misspells("template");
@@ -308,10 +314,10 @@ fn group(mut table: Table<'_>, shared: &mut Shared<'_>, findings: &mut Findings)
     } = settings.over(shared.defaults);
     let (template, template_path) = template.unwrap_or((TemplateName::Auto, path.key("template")));
     let needs_carrier = template == TemplateName::Helper && !carrier_image_is_set;
-    if needs_carrier && !findings.holds("no-carrier-image", &template_path) {
+    if needs_carrier && !findings.holds(Code::NoCarrierImage, &template_path) {
         let help = "set `carrier_image` to the image of quayctl-controller or a mirror of it";
         findings.error(
-            "no-carrier-image",
+            Code::NoCarrierImage,
             &template_path,
             "the template `helper` needs a carrier image",
             help,
@@ -369,12 +375,12 @@ fn images(table: &mut Table<'_>, findings: &mut Findings) -> Vec<ImageRef> {
     let Some((texts, path)) = table.strings("images", findings) else { return Vec::new() };
     let listed = table.list("images", findings).map_or(0, |(values, _)| values.len());
     if listed == 0 {
-        findings.error("empty-images", &path, "the list of images is empty", "name 1 to 100 images");
+        findings.error(Code::EmptyImages, &path, "the list of images is empty", "name 1 to 100 images");
     }
     if listed > IMAGES_MAX {
         let message = format!("{listed} images in one group");
         findings.error(
-            "too-many-images",
+            Code::TooManyImages,
             &path,
             message,
             format!("split it: a group holds at most {IMAGES_MAX}"),
@@ -386,12 +392,12 @@ fn images(table: &mut Table<'_>, findings: &mut Findings) -> Vec<ImageRef> {
         let Some(image) = super::settings::image(text, &path, findings) else { continue };
         if image.lacks_tag() {
             let message = format!("{text:?} has no tag, so `latest` is meant");
-            findings.warning("missing-tag", &path, message, "write a tag or a digest");
+            findings.warning(Code::MissingTag, &path, message, "write a tag or a digest");
         }
         match seen.get(&image.identity()) {
             Some(first) => {
                 let message = format!("{text:?} is the same image as {first}");
-                findings.error("duplicate-image", &path, message, "remove one of them");
+                findings.error(Code::DuplicateImage, &path, message, "remove one of them");
             }
             None => drop(seen.insert(image.identity(), path)),
         }
@@ -413,7 +419,7 @@ pub fn label(text: &str, path: &Path, what: &str, findings: &mut Findings) -> Op
         return Some(text.to_owned());
     }
     let help = "use 1 to 63 lower-case letters, digits and dashes, with a letter or digit at both ends";
-    findings.error("bad-name", path, format!("{text:?} is no valid {what}"), help);
+    findings.error(Code::BadName, path, format!("{text:?} is no valid {what}"), help);
     None
 }
 
@@ -423,7 +429,7 @@ pub fn at_least_one(value: &Value, path: &Path, findings: &mut Findings) -> Opti
     let count = usize::try_from(number).ok().and_then(NonZeroUsize::new);
     if count.is_none() {
         let message = format!("expected at least 1 node, found {}", described(value));
-        findings.error("bad-concurrency", path, message, "use a number of nodes, at least 1");
+        findings.error(Code::BadConcurrency, path, message, "use a number of nodes, at least 1");
     }
     count
 }

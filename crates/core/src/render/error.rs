@@ -5,6 +5,8 @@ use std::fmt;
 
 use handlebars::RenderErrorReason;
 
+use crate::config::Code;
+
 /// Something wrong at a place of a template's own text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateError {
@@ -61,17 +63,17 @@ pub enum RenderError {
 }
 
 impl RenderError {
-    /// A stable, kebab-case code.
-    pub fn code(&self) -> &'static str {
+    /// Which problem it is.
+    pub fn code(&self) -> Code {
         match self {
-            RenderError::Template(_) => "template-error",
-            RenderError::NoCarrierImage { .. } => "no-carrier-image",
-            RenderError::NoSuchTemplate { .. } => "missing-template",
-            RenderError::NotYaml { .. } => "template-not-yaml",
-            RenderError::NotOneDocument { .. } => "template-documents",
-            RenderError::NotAJob { .. } => "template-not-a-job",
-            RenderError::Fields { .. } => "template-fields",
-            RenderError::NotWritable(_) => "not-writable",
+            RenderError::Template(_) => Code::TemplateError,
+            RenderError::NoCarrierImage { .. } => Code::NoCarrierImage,
+            RenderError::NoSuchTemplate { .. } => Code::MissingTemplate,
+            RenderError::NotYaml { .. } => Code::TemplateNotYaml,
+            RenderError::NotOneDocument { .. } => Code::TemplateDocuments,
+            RenderError::NotAJob { .. } => Code::TemplateNotAJob,
+            RenderError::Fields { .. } => Code::TemplateFields,
+            RenderError::NotWritable(_) => Code::NotWritable,
         }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::quantity::Quantity;
 use super::{BuiltIn, DECLARED, DeclaredValue, UNSET, USER_ID_MAX, ValueKind};
+use crate::config::code::Code;
 use crate::config::file::{Findings, Path, Target, closest};
 use crate::config::name::is_subdomain;
 use crate::config::template::{TemplateName, Templates};
@@ -190,12 +191,12 @@ fn may_read(templates: &Templates, name: &str, key: &str) -> bool {
 
 fn unknown(path: &Path, key: &str, why: &str, known: &BTreeSet<&str>, findings: &mut Findings) {
     let message = format!("unknown key `{key}`: {why}");
-    findings.error_at("unknown-key", path, Target::Key, message, advice(key, known));
+    findings.error_at(Code::UnknownKey, path, Target::Key, message, advice(key, known));
 }
 
 fn unread(path: &Path, key: &str, known: &BTreeSet<&str>, findings: &mut Findings) {
     let message = format!("no group's template reads `{key}`, so it has no effect");
-    findings.warning_at("unused-value", path, Target::Key, message, advice(key, known));
+    findings.warning_at(Code::UnusedValue, path, Target::Key, message, advice(key, known));
 }
 
 fn advice(key: &str, known: &BTreeSet<&str>) -> String {
@@ -207,7 +208,7 @@ fn advice(key: &str, known: &BTreeSet<&str>) -> String {
 
 fn unused(path: &Path, template: &TemplateName, key: &str, findings: &mut Findings) {
     let message = format!("the template `{}` does not read `{key}`, so it has no effect", template.as_str());
-    findings.warning_at("unused-value", path, Target::Key, message, "remove it");
+    findings.warning_at(Code::UnusedValue, path, Target::Key, message, "remove it");
 }
 
 impl<'a> GroupValues<'a> {
@@ -244,7 +245,7 @@ fn rule(
         (ValueKind::UserId, Value::String(text)) if text == UNSET => {}
         (ValueKind::NameOf(kind), Value::String(text)) if !is_subdomain(text) => {
             let help = "use lower-case letters, digits, dashes and dots, with a letter or digit at both ends";
-            findings.error("bad-value", path, format!("invalid name of a {kind}: {text:?}"), help);
+            findings.error(Code::BadValue, path, format!("invalid name of a {kind}: {text:?}"), help);
         }
         (ValueKind::NameOf(_), Value::String(_)) => {}
         (ValueKind::Image, Value::String(text)) => {
@@ -273,7 +274,7 @@ fn wrong_type(path: &Path, expected: &str, found: &Value, findings: &mut Finding
         }
         _ => String::new(),
     };
-    findings.error("wrong-type", path, format!("expected {expected}, found {}", described(found)), help);
+    findings.error(Code::WrongType, path, format!("expected {expected}, found {}", described(found)), help);
 }
 
 /// A value in words, as [`crate::config::file::described`] has them.
@@ -317,14 +318,14 @@ fn quantity(
                 ValueKind::Cpus => "as \"100m\" for a tenth of a CPU, or 0.5",
                 _ => "as \"16Mi\" or \"1.5Gi\"",
             };
-            findings.error("bad-value", path, format!("invalid quantity {}: {wrong}", shown(value)), help);
+            findings.error(Code::BadValue, path, format!("invalid quantity {}: {wrong}", shown(value)), help);
             return None;
         }
     };
     if declared.name == "memory_limit" && quantity < Quantity::of_bytes(MEMORY_LIMIT_MIN_BYTES) {
         let message = format!("a memory limit of {} is too small", shown(value));
         findings.error(
-            "bad-value",
+            Code::BadValue,
             path,
             message,
             "use at least \"12Mi\": CRI-O starts no container with less",
@@ -334,7 +335,7 @@ fn quantity(
     if declared.kind == ValueKind::Bytes && !quantity.is_whole() {
         // The API server says so at every creation, and then rounds up.
         let message = format!("{} is no whole number of bytes", shown(value));
-        findings.warning("fractional-bytes", path, message, "`m` is a thousandth; mebibytes are \"Mi\"");
+        findings.warning(Code::FractionalBytes, path, message, "`m` is a thousandth; mebibytes are \"Mi\"");
     }
     Some(quantity)
 }
@@ -343,12 +344,12 @@ fn user_id(number: &serde_json::Number, path: &Path, findings: &mut Findings) {
     match number.as_u64() {
         Some(0) => {
             let help = format!("name another user, or \"{UNSET}\"");
-            findings.error("bad-value", path, "user 0 is root, and the pods may not run as root", help);
+            findings.error(Code::BadValue, path, "user 0 is root, and the pods may not run as root", help);
         }
         Some(id) if id <= USER_ID_MAX => {}
         _ => {
             let help = format!("use 1 to {USER_ID_MAX}, or \"{UNSET}\"");
-            findings.error("bad-value", path, format!("invalid user id {number}"), help);
+            findings.error(Code::BadValue, path, format!("invalid user id {number}"), help);
         }
     }
 }
@@ -397,7 +398,7 @@ fn request_fits_limit(
     };
     if noted.0.insert(format!("{path}: {message}")) {
         findings.error(
-            "bad-value",
+            Code::BadValue,
             &path,
             message,
             format!("change one of them; `{other}` can be set beside it"),

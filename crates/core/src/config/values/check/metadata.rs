@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::{GroupValues, described, wrong_type};
+use crate::config::code::Code;
 use crate::config::file::{Findings, Path, Target};
 use crate::config::name::{is_label_key, is_label_value};
 use crate::config::template::TemplateName;
@@ -50,7 +51,7 @@ pub fn labels(labels: &Map<String, Value>, path: &Path, findings: &mut Findings)
         if is_of_the_job_controller(key) {
             let message =
                 format!("the label `{key}` is set by Kubernetes itself, which refuses any other value");
-            findings.error_at("bad-value", &path, Target::Key, message, "choose another key");
+            findings.error_at(Code::BadValue, &path, Target::Key, message, "choose another key");
             continue;
         }
         owned(key, &OWNED_LABELS, &path, "label", findings);
@@ -91,20 +92,20 @@ pub fn annotations(
         let message = format!("{size} bytes of annotations are too many");
         let help =
             format!("use at most {size_max}: the API server takes 256 KiB, the controller's own included");
-        findings.error("bad-value", path, message, help);
+        findings.error(Code::BadValue, path, message, help);
     }
 }
 
 pub fn wrong_label_value(text: &str, path: &Path, findings: &mut Findings) {
     let help = "use at most 63 letters, digits, dashes, underscores and dots, with a letter or digit at both \
                 ends";
-    findings.error("bad-value", path, format!("invalid label value {text:?}"), help);
+    findings.error(Code::BadValue, path, format!("invalid label value {text:?}"), help);
 }
 
 pub fn wrong_key(key: &str, path: &Path, what: &str, findings: &mut Findings) {
     let help = "use 1 to 63 letters, digits, dashes, underscores and dots, with a letter or digit at both \
                 ends; a DNS name and a slash may stand before, as `example.com/team`";
-    findings.error_at("bad-value", path, Target::Key, format!("invalid {what} key {key:?}"), help);
+    findings.error_at(Code::BadValue, path, Target::Key, format!("invalid {what} key {key:?}"), help);
 }
 
 /// Warns of a key that is ours; whether it is.
@@ -112,7 +113,7 @@ pub fn owned(key: &str, ours: &[&str], path: &Path, what: &str, findings: &mut F
     let is_ours = ours.contains(&key);
     if is_ours {
         let message = format!("the {what} `{key}` is the controller's own, so this value has no effect");
-        findings.warning_at("owned-field", path, Target::Key, message, "remove it");
+        findings.warning_at(Code::OwnedField, path, Target::Key, message, "remove it");
     }
     is_ours
 }
@@ -140,7 +141,7 @@ fn known_annotation(key: &str, text: &str, path: &Path, group: &GroupValues<'_>,
         },
     };
     let message = format!("the annotation `{key}` cannot be {}: {wrong}", described(&Value::from(text)));
-    findings.error("bad-value", path, message, "remove it, or change its value");
+    findings.error(Code::BadValue, path, message, "remove it, or change its value");
 }
 
 /// As `GetDeletionCostFromPodAnnotations` reads it.

@@ -12,7 +12,7 @@ use super::templates::{Material, Tried, manifest_problems, try_templates, withou
 use super::{CommandError, SUCCESS, USAGE, given, load_result, some_of, write_stdout};
 use crate::cli::{CheckArgs, Cli, GlobalArgs, Output};
 use crate::config::problem::{self, Origin, Problem, Severity};
-use crate::config::{Code, Config, Group, TemplateName, schedule};
+use crate::config::{Code, Config, Group, ImageRef, TemplateName, schedule};
 use crate::config_source::load::Loaded;
 use crate::plan::{self, Node, Plan, RunId, RunIdentity};
 use crate::telemetry::use_color;
@@ -196,12 +196,12 @@ fn doubts(material: Material<'_>, plan: Option<&Plan>, strict: bool) -> Vec<Prob
             found.push((index(group), "schedule", Code::NeverDue, message, "no month has such a day"));
         }
     }
-    let origins = provenance.group_keys(found.iter().map(|(group, key, ..)| (*group, *key)));
-    let doubt = |((group, key, code, message, help), origin): ((usize, &str, Code, String, &str), _)| {
+    let doubt = |(group, key, code, message, help): (usize, &str, Code, String, &str)| {
+        let origin = provenance.group_key(group, key);
         let (key, help) = (Some(format!("groups[{group}].{key}")), Some(help.to_owned()));
         Problem { severity: Severity::Warning, code, origin, key, message, help }
     };
-    let mut doubts: Vec<Problem> = found.into_iter().zip(origins).map(doubt).collect();
+    let mut doubts: Vec<Problem> = found.into_iter().map(doubt).collect();
     if strict {
         doubts.extend(mutable_tags(material, &indexes));
     }
@@ -209,30 +209,23 @@ fn doubts(material: Material<'_>, plan: Option<&Plan>, strict: bool) -> Vec<Prob
 }
 
 fn mutable_tags(material: Material<'_>, indexes: &BTreeMap<&str, usize>) -> Vec<Problem> {
-    let mutable: Vec<(usize, usize, String)> = material
-        .groups
-        .iter()
-        .flat_map(|planned| {
-            let group = indexes.get(planned.name.as_str()).copied().unwrap_or_default();
-            let images = planned.images.iter().enumerate();
-            // One without a tag has been warned about.
-            let images = images.filter(|(_, image)| image.digest.is_empty() && !image.lacks_tag());
-            images.map(move |(image, reference)| (group, image, reference.to_string()))
-        })
-        .collect();
-    let origins = material.provenance.image(mutable.iter().map(|(group, image, _)| (*group, *image)));
-    mutable
-        .into_iter()
-        .zip(origins)
-        .map(|((group, image, reference), origin)| Problem {
-            severity: Severity::Warning,
-            code: Code::MutableTag,
-            origin,
-            key: Some(format!("groups[{group}].images[{image}]")),
-            message: format!("the tag of {reference:?} may come to mean another image"),
-            help: Some("pin it with a digest: `…@sha256:…`".to_owned()),
-        })
-        .collect()
+    let mut problems = Vec::new();
+    for group in material.groups {
+        let index = indexes.get(group.name.as_str()).copied().unwrap_or_default();
+        // One without a tag has been warned about.
+        let is_mutable = |image: &ImageRef| image.digest.is_empty() && !image.lacks_tag();
+        for (image, reference) in group.images.iter().enumerate().filter(|(_, image)| is_mutable(image)) {
+            problems.push(Problem {
+                severity: Severity::Warning,
+                code: Code::MutableTag,
+                origin: material.provenance.image(index, image),
+                key: Some(format!("groups[{index}].images[{image}]")),
+                message: format!("the tag of \"{reference}\" may come to mean another image"),
+                help: Some("pin it with a digest: `…@sha256:…`".to_owned()),
+            });
+        }
+    }
+    problems
 }
 
 fn fire_times(config: &Config, now: Timestamp) -> String {

@@ -23,7 +23,7 @@ use crate::config::code::Code;
 use crate::config::environment::{self, Layer};
 use crate::config::file::{Finding, Findings, Path, Target};
 use crate::config::layers::{self, Overridden};
-use crate::config::locate::first_of_two;
+use crate::config::locate::{Places, first_of_two};
 use crate::config::problem::{self, Origin, Problem, Severity, SourceText};
 use crate::config::provenance::Provenance;
 use crate::config::redact::{redacted, without_credentials};
@@ -197,8 +197,8 @@ fn load_once(sources: &Sources, reading: &mut Reading) -> Result<Loaded, LoadErr
         read => read?,
     };
     let mut findings = Findings::default();
-    let tree = match toml::from_str::<Dict>(&text) {
-        Ok(tree) => tree,
+    let (tree, places) = match Places::parse(&text) {
+        Ok((tree, places)) => (tree, Arc::new(places)),
         Err(error) => {
             let source = Arc::new(SourceText::new(path.clone(), without_credentials(&text)));
             let mut problems = vec![syntax_problem(&source, &error)];
@@ -249,12 +249,12 @@ fn load_once(sources: &Sources, reading: &mut Reading) -> Result<Loaded, LoadErr
     let config = validate::validate(&tree, templates, &tables, &mut findings);
 
     let all = findings.0.iter().chain(beaten.iter().flat_map(|(_, _, findings)| &findings.0));
-    let text = redacted(text, &Findings(all.cloned().collect()));
+    let text = redacted(text, &places, &Findings(all.cloned().collect()));
     let source = Arc::new(SourceText::new(path.clone(), text));
-    let provenance = Provenance::new(figment, tree, source.clone());
+    let provenance = Provenance::new(figment, tree, source.clone(), places.clone());
     let mut problems = located(findings, &provenance);
     problems.extend(beaten.into_iter().flat_map(|(figment, tree, findings)| {
-        located(findings, &Provenance::new(figment, tree, source.clone()))
+        located(findings, &Provenance::new(figment, tree, source.clone(), places.clone()))
     }));
     problems.extend(unreadable);
     let (errors, more): (Vec<Problem>, Vec<Problem>) =
@@ -466,8 +466,8 @@ fn longest_key(text: &str) -> Range<usize> {
 
 /// Findings with the places where their values were written.
 fn located(findings: Findings, provenance: &Provenance) -> Vec<Problem> {
-    let origins = provenance.origins(findings.0.iter().map(|finding| (&finding.path, &finding.target)));
-    let problem = |(finding, origin): (Finding, Origin)| {
+    let problem = |finding: Finding| {
+        let origin = provenance.origin(&finding.path, &finding.target);
         let odd = match finding.severity {
             Severity::Error => {
                 provenance.text_at(&finding.path, &finding.target).and_then(characters::odd_in)
@@ -479,7 +479,7 @@ fn located(findings: Findings, provenance: &Provenance) -> Vec<Problem> {
         let key = Some(key.to_string()).filter(|key| !key.is_empty());
         Problem { severity, code, origin, key, message, help }
     };
-    findings.0.into_iter().zip(origins).map(problem).collect()
+    findings.0.into_iter().map(problem).collect()
 }
 
 fn source_of(path: &FsPath) -> String {

@@ -87,7 +87,7 @@ impl Provenance {
         let found = paths.iter().find_map(|path| Some((path, value_at(&self.tree, path)?)));
         match found {
             Some((path, value)) => {
-                let origin = self.origins(std::iter::once((path, &Target::Value))).remove(0);
+                let origin = self.origin(path, &Target::Value);
                 // `values` may hold whatever a template needs.
                 let text = one_line(&format!("{key} = {}", json_of(value))).into_owned();
                 Line { text, origin: origin.to_string() }
@@ -127,4 +127,36 @@ pub(super) fn value_at<'a>(tree: &'a Dict, path: &Path) -> Option<&'a Value> {
         (Step::Index(index), Value::Array(_, items)) => items.get(*index),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::Templates;
+    use crate::config::environment::Layer;
+    use crate::config::file::Findings;
+    use crate::config::layers::{layered, merged};
+    use crate::config::locate::Places;
+    use crate::config::locate::tests::PARSED;
+    use crate::config::problem::SourceText;
+    use crate::config::validate::validate;
+
+    #[test]
+    fn a_text_is_parsed_once_however_many_lines_are_explained() {
+        let group = |n| format!("[[groups]]\nname = \"g{n}\"\nimages = [\"nginx:1\"]\ndeadline = \"9m\"\n");
+        let text: String = (0..50).map(group).collect();
+        let before = PARSED.get();
+        let (tree, places) = Places::parse(&text).unwrap();
+        let figment = layered(&[Layer::file("quayctl.toml".into(), tree)]);
+        let tree = merged(&figment);
+        let config = validate(&tree, Templates::default(), &[], &mut Findings::default()).unwrap();
+        let source = Arc::new(SourceText::new("quayctl.toml".into(), text));
+        let explained = Provenance::new(figment, tree, source, Arc::new(places)).explain(&config);
+        let lines = explained.lines().filter(|line| line.starts_with("deadline = \"9m\""));
+        let origins: Vec<&str> = lines.filter_map(|line| line.rsplit("  # ").next()).collect();
+        assert_eq!((origins.len(), origins[49]), (50, "quayctl.toml:200:12"));
+        assert_eq!(PARSED.get() - before, 1);
+    }
 }

@@ -1,9 +1,12 @@
 //! From a path in the layered tree to a place in the TOML text. Pure.
 //!
-//! Layering forgets places, so the text is parsed once more where something is wrong with it.
+//! Layering forgets places, so they are kept from the one time that the text is parsed.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+use figment::value::Dict;
+use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -15,78 +18,94 @@ use written::Written;
 mod duplicate;
 mod written;
 
-/// A TOML text that parses, with the place of everything in it.
+/// Where everything in a TOML text is written.
+#[derive(Debug, Default)]
+pub struct Places {
+    root: BTreeMap<String, Place>,
+}
+
+/// Byte offsets.
 #[derive(Debug)]
-pub struct Places<'t> {
-    text: &'t str,
-    root: Spanned<DeTable<'t>>,
-}
-
-/// What a path leads to.
-struct Found<'a, 't> {
-    /// `None` for the root and for the items of a list.
+struct Place {
+    /// `None` for the items of a list.
     key: Option<Range<usize>>,
-    value: &'a Spanned<DeValue<'t>>,
+    value: Range<usize>,
+    inner: Inner,
 }
 
-impl<'t> Places<'t> {
-    /// `None` for a text that is no TOML.
-    pub fn new(text: &'t str) -> Option<Places<'t>> {
-        let root = DeTable::parse(text).ok()?;
-        Some(Places { text, root })
+#[derive(Debug)]
+enum Inner {
+    String,
+    Table(BTreeMap<String, Place>),
+    List(Vec<Place>),
+    Other,
+}
+
+impl Places {
+    /// The values of a TOML text, and where they are written.
+    pub fn parse(text: &str) -> Result<(Dict, Places), toml::de::Error> {
+        #[cfg(test)]
+        tests::PARSED.set(tests::PARSED.get() + 1);
+        let root = DeTable::parse(text)?;
+        let places = Places { root: places_in(root.get_ref()) };
+        Ok((Dict::deserialize(toml::Deserializer::from(root))?, places))
     }
 
-    /// Byte offsets of what `target` means at `path`, or of the nearest thing around it that is
+    /// Byte offsets of what `target` means at `path` in `text`, or of the nearest thing around it that is
     /// written; `None` for the file as a whole.
-    pub fn span(&self, path: &Path, target: &Target) -> Option<Range<usize>> {
-        let mut deepest: Option<Found<'_, 't>> = None;
-        for step in &path.0 {
-            match self.step(deepest.as_ref(), step) {
-                Some(found) => deepest = Some(found),
+    pub fn span(&self, text: &str, path: &Path, target: &Target) -> Option<Range<usize>> {
+        let (first, rest) = path.0.split_first()?;
+        let Step::Key(first) = first else { return None };
+        let mut place = self.root.get(first)?;
+        for step in rest {
+            let inner = match (&place.inner, step) {
+                (Inner::Table(table), Step::Key(key)) => table.get(key),
+                (Inner::List(items), Step::Index(index)) => items.get(*index),
+                _ => None,
+            };
+            match inner {
+                Some(inner) => place = inner,
                 None => break,
             }
         }
-        let Found { key, value } = deepest?;
-        let value_span = value.span();
+        let Place { key, value, inner } = place;
         match target {
-            Target::Key => Some(key.unwrap_or(value_span)),
-            Target::Value | Target::Hidden => Some(value_span),
-            Target::Within(within) => Some(self.within(value, within)),
-        }
-    }
-
-    fn step<'a>(&'a self, from: Option<&Found<'a, 't>>, step: &Step) -> Option<Found<'a, 't>> {
-        let table = match from.map(|found| found.value.get_ref()) {
-            None => self.root.get_ref(),
-            Some(DeValue::Table(table)) => table,
-            Some(DeValue::Array(items)) => {
-                let Step::Index(index) = step else { return None };
-                return items.get(*index).map(|value| Found { key: None, value });
+            Target::Key => Some(key.as_ref().unwrap_or(value).clone()),
+            Target::Within(within) if matches!(inner, Inner::String) => {
+                let written = Written::new(text.get(value.clone())?)?;
+                let Range { start, end } = written.span(within);
+                Some(value.start + start..value.start + end)
             }
-            Some(_) => return None,
-        };
-        let Step::Key(key) = step else { return None };
-        let (key, value) = table.get_key_value(key.as_str())?;
-        Some(Found { key: Some(key.span()), value })
-    }
-
-    /// Offsets into a string's value as offsets into the text.
-    fn within(&self, value: &Spanned<DeValue<'t>>, within: &Range<usize>) -> Range<usize> {
-        let span = value.span();
-        let written = self.text.get(span.clone()).unwrap_or_default();
-        match (value.get_ref().as_str(), Written::new(written)) {
-            (Some(_), Some(string)) => {
-                let Range { start, end } = string.span(within);
-                span.start + start..span.start + end
-            }
-            _ => span,
+            Target::Value | Target::Hidden | Target::Within(_) => Some(value.clone()),
         }
     }
 }
 
+fn places_in(table: &DeTable<'_>) -> BTreeMap<String, Place> {
+    let places = table.iter().map(|(key, value)| (key.get_ref().to_string(), place(Some(key.span()), value)));
+    places.collect()
+}
+
+fn place(key: Option<Range<usize>>, value: &Spanned<DeValue<'_>>) -> Place {
+    let inner = match value.get_ref() {
+        DeValue::String(_) => Inner::String,
+        DeValue::Table(table) => Inner::Table(places_in(table)),
+        DeValue::Array(items) => Inner::List(items.iter().map(|item| place(None, item)).collect()),
+        _ => Inner::Other,
+    };
+    Place { key, value: value.span(), inner }
+}
+
 #[cfg(test)]
-mod tests {
+pub mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// How many texts this thread has parsed.
+        pub static PARSED: Cell<usize> = const { Cell::new(0) };
+    }
 
     const TEXT: &str = "namespace = 'a'\n[[groups]]\nname = \"g\"\nnode_selector = \"a=b,!\"\n\n[[groups]]\nvalues = { \"x.y\" = [1, 2] }\nimages = [\"a\\u0062c\"]\n";
 
@@ -95,7 +114,8 @@ mod tests {
             Ok(index) => path.index(index),
             Err(_) => path.key(step),
         });
-        Places::new(TEXT).unwrap().span(&path, &target).map(|span| &TEXT[span])
+        let (_, places) = Places::parse(TEXT).unwrap();
+        places.span(TEXT, &path, &target).map(|span| &TEXT[span])
     }
 
     #[test]
@@ -105,8 +125,9 @@ mod tests {
         assert_eq!(words(&["groups", "0", "node_selector"], Target::Within(4..5)), Some("!"));
         assert_eq!(words(&["groups", "1", "values", "x.y", "1"], Target::Value), Some("2"));
         // Inside of three quotes the first line break does not count.
-        let inline = Places::new("a = \"\"\"\nx\ny\"\"\"").unwrap();
-        assert_eq!(inline.span(&Path::default().key("a"), &Target::Within(2..3)), Some(10..11));
+        let inline = "a = \"\"\"\nx\ny\"\"\"";
+        let (_, places) = Places::parse(inline).unwrap();
+        assert_eq!(places.span(inline, &Path::default().key("a"), &Target::Within(2..3)), Some(10..11));
         // Escapes shift what stands behind them.
         assert_eq!(words(&["groups", "1", "images", "0"], Target::Within(1..2)), Some("\\u0062"));
         assert_eq!(words(&["groups", "1", "images", "0"], Target::Within(2..3)), Some("c"));
@@ -116,6 +137,6 @@ mod tests {
     fn what_is_not_written_is_shown_by_what_is_around_it() {
         assert_eq!(words(&["groups", "1", "name"], Target::Value), Some("[[groups]]"));
         assert_eq!(words(&["instance"], Target::Value), None);
-        assert!(Places::new("a = ").is_none());
+        assert!(Places::parse("a = ").is_err());
     }
 }

@@ -19,28 +19,19 @@ pub struct Provenance {
     pub(super) tree: Dict,
     /// The config file as it may be shown; its text is as long as the one that was read.
     pub(super) source: Arc<SourceText>,
+    places: Arc<Places>,
 }
 
 impl Provenance {
-    pub fn new(figment: Figment, tree: Dict, source: Arc<SourceText>) -> Provenance {
-        Provenance { figment, tree, source }
+    pub fn new(figment: Figment, tree: Dict, source: Arc<SourceText>, places: Arc<Places>) -> Provenance {
+        Provenance { figment, tree, source, places }
     }
 
-    /// The place of each value, variable or flag that set what stands at these paths, in order.
-    pub fn origins<'a>(&self, wanted: impl Iterator<Item = (&'a Path, &'a Target)>) -> Vec<Origin> {
-        let mut wanted = wanted.peekable();
-        if wanted.peek().is_none() {
-            // Most files have nothing wrong, and finding places parses once more.
-            return Vec::new();
-        }
-        let places = Places::new(&self.source.text);
-        wanted.map(|(path, target)| self.origin(path, target, places.as_ref())).collect()
-    }
-
-    fn origin(&self, path: &Path, target: &Target, places: Option<&Places<'_>>) -> Origin {
+    /// The place of the value, the variable or the flag that set what stands at `path`.
+    pub fn origin(&self, path: &Path, target: &Target) -> Origin {
         match self.figment.get_metadata(self.tag_at(path)) {
             Some(Metadata { source: None, name, .. }) => Origin::Named(name.to_string()),
-            _ => match places.and_then(|places| places.span(path, target)) {
+            _ => match self.places.span(&self.source.text, path, target) {
                 Some(span) => Origin::place(&self.source, span),
                 None => Origin::File(self.source.file.clone()),
             },
@@ -89,23 +80,14 @@ impl Provenance {
     }
 
     /// The place of image `image` of group `group`, both as the file counts them.
-    pub fn image(&self, groups_images: impl Iterator<Item = (usize, usize)>) -> Vec<Origin> {
-        let paths: Vec<Path> = groups_images
-            .map(|(group, image)| Path::default().key("groups").index(group).key("images").index(image))
-            .collect();
-        self.origins(paths.iter().map(|path| (path, &Target::Value)))
+    pub fn image(&self, group: usize, image: usize) -> Origin {
+        let path = Path::default().key("groups").index(group).key("images").index(image);
+        self.origin(&path, &Target::Value)
     }
 
     /// The place of a key of group `group`, or of the group where the key is inherited.
     pub fn group_key(&self, group: usize, key: &str) -> Origin {
-        self.group_keys(std::iter::once((group, key))).remove(0)
-    }
-
-    /// The same of several, for one look through the file.
-    pub fn group_keys<'a>(&self, groups_keys: impl Iterator<Item = (usize, &'a str)>) -> Vec<Origin> {
-        let paths: Vec<Path> =
-            groups_keys.map(|(group, key)| Path::default().key("groups").index(group).key(key)).collect();
-        self.origins(paths.iter().map(|path| (path, &Target::Value)))
+        self.origin(&Path::default().key("groups").index(group).key(key), &Target::Value)
     }
 
     /// A line and column of a template's text, as a place in its own file or, for an inline one, in
@@ -128,7 +110,7 @@ impl Provenance {
             (None, span) => {
                 let path = Path::default().key("templates").key(name).key("inline");
                 let target = span.map_or(Target::Key, Target::Within);
-                Some(self.origins(std::iter::once((&path, &target))).remove(0))
+                Some(self.origin(&path, &target))
             }
         }
     }

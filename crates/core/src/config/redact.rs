@@ -5,18 +5,14 @@ use super::file::{Finding, Findings, Target};
 use super::locate::Places;
 
 /// `text` with stars in place of values that hold a secret, byte for byte, so that places stay.
-pub fn redacted(text: String, findings: &Findings) -> String {
+pub fn redacted(text: String, places: &Places, findings: &Findings) -> String {
     let hidden: Vec<&Finding> =
         findings.0.iter().filter(|finding| finding.target == Target::Hidden).collect();
-    if hidden.is_empty() {
+    let spans: Vec<_> =
+        hidden.iter().filter_map(|finding| places.span(&text, &finding.path, &finding.target)).collect();
+    if spans.is_empty() {
         return text;
     }
-    let spans: Vec<_> = match Places::new(&text) {
-        Some(places) => {
-            hidden.iter().filter_map(|finding| places.span(&finding.path, &finding.target)).collect()
-        }
-        None => Vec::new(),
-    };
     let mut bytes = text.into_bytes();
     for span in spans {
         let Some(written) = bytes.get_mut(span) else { continue };
@@ -71,7 +67,8 @@ mod tests {
             findings.error_at(Code::BadValue, &path, Target::Hidden, "m", "");
         }
         let expected = "a = '''\n******\n******'''\nb = \"******\"\n[c]\nd = 1\n";
-        assert_eq!(redacted(text, &findings), expected);
+        let (_, places) = Places::parse(&text).unwrap();
+        assert_eq!(redacted(text, &places, &findings), expected);
     }
 
     #[test]

@@ -19,8 +19,8 @@
 //!   and map errors to exit codes. Nothing imports them.
 
 pub use quayctl_core::{
-    cluster_error, config, decode, elector, now, outcome, outside_text, plan, render, report, runner, watch_event,
-    words,
+    cluster_error, config, decode, elector, now, outcome, outside_text, plan, render, report, runner,
+    watch_event, words,
 };
 
 pub mod cli;

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::FIELD_MANAGER;
-use super::error::{Access, api_status};
+use super::error::{Access, api_status, call_error};
 use super::retry::no_answer;
 use super::wire::Tolerant;
 use super::{Cluster, ClusterError};

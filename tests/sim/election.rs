@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use quayctl_controller::elector::{
+use quayctl_core::elector::{
     Answer, CALL_TIMEOUT, Effect, Event, LEASE_DURATION, LeaderElector, Now, RETRY_PERIOD, Request,
 };
 

@@ -1,6 +1,7 @@
 //! Our state machines in worlds that are made up: one thread, one seed, virtual time.
 //!
 //! * `election`: several electors and one Lease.
+//! * `runs`: whole runs in a `world` with an API server, the Job controller, kubelets and a registry.
 //!
 //! `SIM_SEED=7 cargo test --test sim -- --nocapture` replays seed 7 and prints what happens;
 //! `SIM_SEEDS=1000000` tries that many.
@@ -13,3 +14,7 @@
 )]
 
 mod election;
+mod run;
+mod runs;
+mod scenario;
+mod world;

@@ -725,7 +725,7 @@ impl<'a> Runner<'a> {
             self.inbox.take_pods(&job.key);
             return self.release_foreign(&job.key);
         }
-        if self.foreign.was_given_up(&job.key) || self.foreign.update(&job, now.instant) {
+        if self.foreign.was_given_up(&job) || self.foreign.update(&job, now.instant) {
             return;
         }
         let ours = self.waiting_job(&job);
@@ -736,7 +736,7 @@ impl<'a> Runner<'a> {
             let adopted = Adopted { job: job.key.1.clone(), run_id: job.run_id.clone() };
             return self.adopt(index, job, Some(adopted), now);
         }
-        self.jobs.queue_mut().occupy(&job.node);
+        self.jobs.queue_mut().occupy(&job.node, &job.group);
         let ours = ours.filter(|_| self.replace && !job.is_being_ended());
         let replaced_by =
             ours.and_then(|index| Some(self.jobs.job(index)?.identity.run_id.as_str().to_owned()));
@@ -757,7 +757,7 @@ impl<'a> Runner<'a> {
 
     fn release_foreign(&mut self, key: &JobKey) {
         if let Some(job) = self.foreign.remove(key) {
-            self.jobs.queue_mut().release(&job.node);
+            self.jobs.queue_mut().release(&job.node, &job.group);
         }
     }
 
@@ -770,7 +770,7 @@ impl<'a> Runner<'a> {
 
     fn reconsider_foreign(&mut self, key: &JobKey, now: Now) {
         let Some(job) = self.foreign.remove(key) else { return };
-        self.jobs.queue_mut().release(&job.node);
+        self.jobs.queue_mut().release(&job.node, &job.group);
         match self.jobs.index_of(key).is_some() {
             true if self.has_begun(key) => self.on_watch(WatchEvent::Job(Box::new(job)), now),
             true => self.take_in_own(job, now),

@@ -12,7 +12,7 @@ pub const ENDED_BY_US_SECONDS: u32 = 1;
 pub type JobKey = (String, String);
 
 /// What a watch noticed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum WatchEvent {
     Job(Box<ObservedJob>),
     JobGone(JobKey),

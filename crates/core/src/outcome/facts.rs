@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::JobStatus;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PodCondition, PodStatus};
 
@@ -21,8 +22,8 @@ pub fn clip(message: &str) -> Cow<'_, str> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobFacts {
     ending: Option<Ending>,
-    /// The Job controller has taken it up, and its deadline runs.
-    pub started: bool,
+    /// When the Job controller has taken it up, and its deadline began to run: anew, once a queue admits it again.
+    pub started_at: Option<Timestamp>,
 }
 
 /// How one pod of a Job stands.
@@ -71,7 +72,7 @@ impl JobFacts {
             }),
             _ => None,
         });
-        JobFacts { ending, started: status.start_time.is_some() }
+        JobFacts { ending, started_at: status.start_time.as_ref().map(|time| time.0) }
     }
 
     /// How the Job ended, if it did.

@@ -26,6 +26,8 @@ pub struct Queue {
     batches: BTreeMap<usize, BatchTurns>,
     /// By group.
     shares: HashMap<String, Share>,
+    /// Live Jobs of other runs, by group.
+    others_by_group: HashMap<String, usize>,
     nodes: HashMap<String, NodeTurns>,
 }
 
@@ -66,6 +68,7 @@ impl Queue {
             waiting: 0,
             batches: BTreeMap::new(),
             shares: HashMap::new(),
+            others_by_group: HashMap::new(),
             nodes: HashMap::new(),
         }
     }
@@ -172,18 +175,26 @@ impl Queue {
         }
     }
 
-    /// A live Job of another run is on `node`: it takes a slot, and nothing of ours starts there.
-    pub fn occupy(&mut self, node: &str) {
+    /// A live Job of another run is on `node`: it takes a slot, of its group's too, and nothing of ours starts
+    /// there.
+    pub fn occupy(&mut self, node: &str, group: &str) {
         self.hold(node);
         self.others += 1;
+        *self.others_by_group.entry(group.to_owned()).or_default() += 1;
         if let Some(turns) = self.nodes.get_mut(node) {
             turns.others += 1;
         }
     }
 
     /// Undoes one [`Queue::occupy`].
-    pub fn release(&mut self, node: &str) {
+    pub fn release(&mut self, node: &str, group: &str) {
         self.others = self.others.saturating_sub(1);
+        if let Some(others) = self.others_by_group.get_mut(group) {
+            *others -= 1;
+            if *others == 0 {
+                self.others_by_group.remove(group);
+            }
+        }
         if let Some(turns) = self.nodes.get_mut(node) {
             turns.others = turns.others.saturating_sub(1);
         }
@@ -192,9 +203,12 @@ impl Queue {
 
     /// Whether a Job could start if live Jobs of other runs did not take slots.
     pub fn lacks_slots(&self) -> bool {
-        self.out >= self.concurrency
-            && self.out - self.others < self.concurrency
-            && self.batches.values().any(|batch| self.may_start(batch))
+        let is_full = self.out >= self.concurrency;
+        self.out - self.others < self.concurrency
+            && self.batches.values().any(|batch| {
+                let has_room = self.has_room(batch, 0);
+                has_room && (is_full || !self.may_start(batch))
+            })
     }
 
     /// Whether a Job waits for `node`, which nothing but live Jobs of other runs holds.
@@ -247,8 +261,15 @@ impl Queue {
     }
 
     fn may_start(&self, batch: &BatchTurns) -> bool {
+        self.has_room(batch, self.others_by_group.get(&batch.group).copied().unwrap_or_default())
+    }
+
+    /// Whether a Job of the batch could start beside so many of its group that are other runs'.
+    fn has_room(&self, batch: &BatchTurns, others: usize) -> bool {
         let share = self.shares.get(&batch.group);
-        !batch.on_hold && !batch.ready.is_empty() && share.is_some_and(|share| share.out < share.limit)
+        !batch.on_hold
+            && !batch.ready.is_empty()
+            && share.is_some_and(|share| share.out + others < share.limit)
     }
 
     fn share_of(&mut self, index: JobIndex) -> Option<&mut Share> {
@@ -362,16 +383,16 @@ mod tests {
     fn a_live_job_of_an_earlier_run_holds_its_node_and_a_slot() {
         let plan = planned(&[(3, None)]);
         let mut queue = queue_of(&plan, 2);
-        queue.occupy("n0");
+        queue.occupy("n0", "elsewhere");
         assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 0, job: 1 }), "n0 is held");
         assert_eq!(take(&mut queue, &plan), None, "two live Jobs are all that may be");
-        queue.release("n0");
+        queue.release("n0", "elsewhere");
         assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 0, job: 0 }));
-        queue.occupy("n0");
+        queue.occupy("n0", "elsewhere");
         queue.give_back(JobIndex { group: 0, job: 0 }, "n0");
-        queue.release("n0");
-        queue.occupy("elsewhere");
-        queue.release("elsewhere");
+        queue.release("n0", "elsewhere");
+        queue.occupy("elsewhere", "elsewhere");
+        queue.release("elsewhere", "elsewhere");
         assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 0, job: 2 }));
         assert!(!queue.has_waiting());
     }
@@ -430,12 +451,12 @@ mod tests {
         queue.put_back(first, "n0");
         assert_eq!(take(&mut queue, &plan), Some(first));
         // Another run's Job has taken the node meanwhile.
-        queue.occupy("n0");
+        queue.occupy("n0", "elsewhere");
         queue.put_back(first, "n0");
         assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 0, job: 1 }));
         assert_eq!(take(&mut queue, &plan), None);
         assert!(queue.is_kept_from("n0") && !queue.is_kept_from("n1") && !queue.is_kept_from("n9"));
-        queue.release("n0");
+        queue.release("n0", "elsewhere");
         assert_eq!(take(&mut queue, &plan), Some(first));
         queue.give_back(first, "n0");
         assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 1, job: 0 }));
@@ -461,16 +482,29 @@ mod tests {
     fn slots_that_other_runs_take_are_told_from_ones_own() {
         let plan = planned(&[(3, None)]);
         let mut queue = queue_of(&plan, 2);
-        queue.occupy("elsewhere");
+        queue.occupy("elsewhere", "elsewhere");
         assert!(!queue.lacks_slots(), "one is left");
         let own = take(&mut queue, &plan).unwrap();
         assert!(queue.lacks_slots());
         assert_eq!(queue.slots(), (1, 2));
-        queue.release("elsewhere");
+        queue.release("elsewhere", "elsewhere");
         let second = take(&mut queue, &plan).unwrap();
         assert!(!queue.lacks_slots(), "all are ours");
         queue.give_back(own, "n0");
         queue.give_back(second, "n1");
+    }
+
+    #[test]
+    fn live_jobs_of_other_runs_count_against_the_limit_of_their_group() {
+        let plan = planned(&[(3, Some(1)), (3, None)]);
+        let mut queue = queue_of(&plan, 20);
+        queue.occupy("n2", "g0");
+        assert!(queue.lacks_slots(), "g0 could start, but for the other run");
+        assert_eq!(take(&mut queue, &plan), None, "g1 waits for its turn on each node");
+        queue.release("n2", "g0");
+        assert!(!queue.lacks_slots());
+        assert_eq!(take(&mut queue, &plan), Some(JobIndex { group: 0, job: 0 }));
+        assert!(queue.others_by_group.is_empty());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Live Jobs of other runs of this instance: each keeps its node from us until it is over, or given up.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -15,8 +15,9 @@ const YIELDS_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub struct ForeignJobs {
     live: BTreeMap<JobKey, ForeignJob>,
-    /// Those that were waited for in vain, so that their next event does not begin it again.
-    given_up: HashSet<JobKey>,
+    /// Those that were waited for in vain, so that their next event does not begin it again, with the start
+    /// that was waited out: what a queue admits once more is another matter.
+    given_up: HashMap<JobKey, Option<Timestamp>>,
 }
 
 #[derive(Debug)]
@@ -57,8 +58,10 @@ impl ForeignJobs {
         of_group.map(|(key, _)| key.clone()).collect()
     }
 
-    pub fn was_given_up(&self, key: &JobKey) -> bool {
-        self.given_up.contains(key)
+    pub fn was_given_up(&self, job: &ObservedJob) -> bool {
+        let begins =
+            |waited_out: &Option<Timestamp>| job.facts.started_at.is_some_and(|at| Some(at) != *waited_out);
+        self.given_up.get(&job.key).is_some_and(|waited_out| !begins(waited_out))
     }
 
     /// Waits for `job`, and gives how long at most. `replaced`: it is about to be ended.
@@ -75,7 +78,7 @@ impl ForeignJobs {
     /// Takes in how a Job that is waited for is now. False: it is none of them.
     pub fn update(&mut self, job: &ObservedJob, now: Instant) -> bool {
         let Some(known) = self.live.get_mut(&job.key) else { return false };
-        let begins = job.facts.started && !known.job.facts.started;
+        let begins = job.facts.started_at.is_some() && job.facts.started_at != known.job.facts.started_at;
         let ends = job.is_being_ended() && !known.job.is_being_ended();
         if begins || ends {
             known.until = now + holding_time(job);
@@ -106,9 +109,9 @@ impl ForeignJobs {
     /// Those that are given up now.
     pub fn give_up_due(&mut self, now: Instant) -> Vec<JobKey> {
         let due = self.live.iter().filter(|(_, foreign)| foreign.until <= now);
-        let due: Vec<JobKey> = due.map(|(key, _)| key.clone()).collect();
+        let due: Vec<_> = due.map(|(key, foreign)| (key.clone(), foreign.job.facts.started_at)).collect();
         self.given_up.extend(due.iter().cloned());
-        due
+        due.into_iter().map(|(key, _)| key).collect()
     }
 }
 

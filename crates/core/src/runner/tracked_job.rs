@@ -66,8 +66,8 @@ pub struct TrackedJob {
     started_at: Timestamp,
     /// The last moment at which the slot is held; moved when the Job has been ended early.
     until: Instant,
-    /// Its deadline, as far as the Job controller is known to count it.
-    started: bool,
+    /// Since when the Job controller is known to count its deadline, by its own clock.
+    controller_started_at: Option<Timestamp>,
     deadline_seconds: u32,
     /// Since when a queue has held the Job: it has no pod, and its deadline does not run.
     suspended: Option<Instant>,
@@ -169,7 +169,7 @@ impl TrackedJob {
             evidence,
             started_at: now.time,
             until,
-            started: false,
+            controller_started_at: None,
             deadline_seconds: 0,
             suspended: None,
             disowned: false,
@@ -294,9 +294,13 @@ impl TrackedJob {
         if job.is_live() {
             self.observe_suspension(job.suspended, now);
         }
-        if job.facts.started && !std::mem::replace(&mut self.started, true) && !self.ended {
-            // The Job controller has taken it up, at the latest now.
-            self.until = now + slot_time(self.deadline_seconds);
+        let starts = job.facts.started_at.filter(|at| self.controller_started_at != Some(*at));
+        if starts.is_some() {
+            self.controller_started_at = starts;
+            if !self.ended {
+                // At the latest now.
+                self.until = now + slot_time(self.deadline_seconds);
+            }
         }
         if !self.ended && (job.has_given_way() || job.is_spent()) {
             return Change::Yielded;
@@ -354,7 +358,7 @@ impl TrackedJob {
         if self.ended {
             return;
         }
-        self.started = false;
+        self.controller_started_at = None;
         let (until, check) = match suspended {
             true => (LONGEST_RUN, LONGEST_RUN),
             false => (slot_time(self.deadline_seconds) + START_TIMEOUT, CHECK_NODE_AFTER),

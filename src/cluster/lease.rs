@@ -15,7 +15,7 @@ use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::FIELD_MANAGER;
@@ -23,7 +23,7 @@ use super::error::{Access, api_status, call_error};
 use super::retry::no_answer;
 use super::wire::Tolerant;
 use super::{Cluster, ClusterError};
-use crate::elector::{Answer, CALL_TIMEOUT, Effect, Event, LeaderElector, Now, Request};
+use crate::elector::{Answer, CALL_TIMEOUT, Effect, Event, LeaderElector, Now, RENEW_DEADLINE, Request};
 use crate::render::label;
 
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -76,22 +76,14 @@ impl Leadership {
 
     /// Waits until we lead where we did not, or no longer where we did, and returns which. Cancel-safe.
     pub async fn changed(&mut self) -> bool {
-        loop {
-            let until = *self.leads_until.borrow_and_update();
-            let leads = until.is_some_and(|until| Instant::now() < until);
-            if leads != self.last_returned {
-                self.last_returned = leads;
-                return leads;
-            }
-            let until = until.filter(|_| leads);
-            tokio::select! {
-                changed = self.leads_until.changed() => if changed.is_err() {
-                    // The task is gone, and with it the renewals.
-                    wait_until(until).await;
-                },
-                () = wait_until(until) => {}
+        while self.is_leader() == self.last_returned {
+            if self.leads_until.changed().await.is_err() {
+                // The task is gone, and with it the renewals.
+                sleep(RENEW_DEADLINE).await;
             }
         }
+        self.last_returned = !self.last_returned;
+        self.last_returned
     }
 
     /// Gives up the Lease, so that another leads at once instead of when it has run out.
@@ -109,14 +101,6 @@ impl Drop for Leadership {
     }
 }
 
-/// For ever where there is no such time.
-async fn wait_until(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Passes events to `elector` and carries its effects out, until the Lease is released.
 async fn run(
     lease: LeaseClient,
@@ -127,6 +111,7 @@ async fn run(
     let mut call: Option<BoxFuture<'_, Result<Answer, ClusterError>>> = None;
     let (mut is_releasing, mut is_failing) = (false, false);
     loop {
+        let timer = elector.next_timer().map(Instant::from_std);
         let event = tokio::select! {
             biased;
             () = release.cancelled(), if !is_releasing => {
@@ -144,7 +129,8 @@ async fn run(
                 is_failing = answer.is_err();
                 Event::Answer(answer.unwrap_or(Answer::Failed))
             }
-            () = wait_until(elector.next_timer().map(Instant::from_std)) => Event::Tick,
+            Some(()) = OptionFuture::from(timer.map(sleep_until)) => Event::Tick,
+            else => return,
         };
         let now = Now { monotonic: Instant::now().into_std(), wall_clock: jiff::Timestamp::now() };
         for effect in elector.on(event, now) {
@@ -200,7 +186,11 @@ impl LeaseClient {
             }
             Request::Create(spec) => ("create", self.create(spec).map_ok(Some).boxed()),
             Request::Replace { version, spec } => {
-                let patch = json!({"metadata": {"resourceVersion": version}, "spec": written_out(spec)});
+                let patch = json!({"metadata": {"resourceVersion": version}, "spec": {
+                    "holderIdentity": spec.holder_identity, "leaseDurationSeconds": spec.lease_duration_seconds,
+                    "acquireTime": spec.acquire_time, "renewTime": spec.renew_time,
+                    "leaseTransitions": spec.lease_transitions,
+                }});
                 ("patch", self.patch(false, patch).map_ok(Some).boxed())
             }
         };
@@ -252,26 +242,6 @@ impl LeaseClient {
         let access = Access { verb, resource: RESOURCE, namespace: Some(&self.namespace) };
         call_error(&self.cluster.server, access, error)
     }
-}
-
-/// With a null for each field that is to go. What Kubernetes' coordinated election has set stays.
-fn written_out(spec: LeaseSpec) -> Value {
-    let LeaseSpec {
-        holder_identity,
-        acquire_time,
-        renew_time,
-        lease_duration_seconds,
-        lease_transitions,
-        preferred_holder: _,
-        strategy: _,
-    } = spec;
-    json!({
-        "holderIdentity": holder_identity,
-        "acquireTime": acquire_time,
-        "renewTime": renew_time,
-        "leaseDurationSeconds": lease_duration_seconds,
-        "leaseTransitions": lease_transitions,
-    })
 }
 
 #[cfg(test)]

@@ -83,7 +83,8 @@ pub enum Effect {
 pub enum Request {
     Get,
     Create(LeaseSpec),
-    /// Only where the Lease still has this `resourceVersion`.
+    /// Only where the Lease still has this `resourceVersion`. What is `None` is taken out, but for `strategy`
+    /// and `preferred_holder`: those are not ours.
     Replace {
         version: String,
         spec: LeaseSpec,
@@ -102,8 +103,6 @@ pub struct LeaderElector {
     leads_until: Option<Instant>,
     is_releasing: bool,
     phase: Phase,
-    /// Of the event at hand.
-    effects: Vec<Effect>,
 }
 
 #[derive(Debug)]
@@ -118,7 +117,6 @@ struct Observed {
 enum Phase {
     Pausing { until: Instant },
     Calling { call: Call, sent: Instant },
-    Ended,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -141,138 +139,110 @@ impl LeaderElector {
             leads_until: None,
             is_releasing: false,
             phase: Phase::Pausing { until: now },
-            effects: Vec::new(),
         }
     }
 
     /// When to call [`LeaderElector::on`] with a tick; `None` where only an answer is waited for.
     pub fn next_timer(&self) -> Option<Instant> {
         let attempt = match self.phase {
-            Phase::Pausing { until } => Some(until),
-            Phase::Calling { .. } | Phase::Ended => None,
+            Phase::Pausing { until } if !self.is_releasing => Some(until),
+            Phase::Pausing { .. } | Phase::Calling { .. } => None,
         };
         [attempt, self.leads_until].into_iter().flatten().min()
     }
 
     /// What follows from `event`, in this order.
     pub fn on(&mut self, event: Event, now: Now) -> Vec<Effect> {
-        if self.leads_until.is_some_and(|until| until <= now.monotonic) {
-            self.lose();
-        }
-        match (event, self.phase) {
-            (Event::Tick, Phase::Pausing { until }) if until <= now.monotonic => self.attempt(now),
+        let (led_until, phase) = (self.leads_until, self.phase);
+        self.leads_until = led_until.filter(|until| now.monotonic < *until);
+        let request = match (event, phase) {
+            (Event::Tick, Phase::Pausing { until }) if until <= now.monotonic && !self.is_releasing => {
+                Some(self.attempt(now))
+            }
             (Event::Answer(answer), Phase::Calling { call, sent }) => {
                 self.phase = Phase::Pausing { until: sent + RETRY_PERIOD };
-                self.on_answer(answer, call, sent, now);
+                self.on_answer(answer, call, sent, now)
             }
             (Event::Release, _) if !self.is_releasing => {
                 self.is_releasing = true;
-                self.lose();
-                match self.is_uncertain {
-                    true => self.call(Call::Get, Request::Get, now),
-                    false => self.release(now),
-                }
+                self.leads_until = None;
+                self.phase = Phase::Pausing { until: now.monotonic };
+                if self.is_uncertain { Some(Request::Get) } else { self.release() }
             }
-            (Event::Tick | Event::Answer(_) | Event::Release, _) => {}
-        }
-        std::mem::take(&mut self.effects)
+            (Event::Tick | Event::Answer(_) | Event::Release, _) => None,
+        };
+        let leadership = match self.leads_until {
+            Some(until) => (led_until != Some(until)).then_some(Effect::LeadsUntil(until)),
+            None => led_until.map(|_| Effect::Lost),
+        };
+        let is_ended = self.is_releasing && matches!(self.phase, Phase::Pausing { .. });
+        let next = match request {
+            Some(request) => Some(self.call(request, phase, now)),
+            None => is_ended.then_some(Effect::Ended),
+        };
+        leadership.into_iter().chain(next).collect()
+    }
+
+    fn call(&mut self, request: Request, before: Phase, now: Now) -> Effect {
+        let call = match &request {
+            Request::Get => Call::Get,
+            Request::Create(_) => Call::Create,
+            Request::Replace { .. } => {
+                self.is_uncertain = true;
+                Call::Replace { is_after_get: matches!(before, Phase::Calling { call: Call::Get, .. }) }
+            }
+        };
+        self.phase = Phase::Calling { call, sent: now.monotonic };
+        Effect::Call(request)
     }
 
     /// A leader renews what it knows; everybody else looks first.
-    fn attempt(&mut self, now: Now) {
-        let known = self.leads_until.is_some() && !self.is_uncertain;
-        match self.observed.as_ref().filter(|_| known) {
-            Some(observed) => {
-                let request = observed.replaced_by(self.record(&observed.spec, now));
-                self.call(Call::Replace { is_after_get: false }, request, now);
-            }
-            None => self.call(Call::Get, Request::Get, now),
-        }
+    fn attempt(&self, now: Now) -> Request {
+        let is_known = self.leads_until.is_some() && !self.is_uncertain;
+        let observed = self.observed.as_ref().filter(|_| is_known);
+        observed.map_or(Request::Get, |observed| observed.replaced_by(self.record(&observed.spec, now)))
     }
 
-    fn on_answer(&mut self, answer: Answer, call: Call, sent: Instant, now: Now) {
-        if let Answer::Lease(lease) = &answer
-            && !self.observe(lease, now)
-        {
-            return self.end_if_releasing();
-        }
+    fn on_answer(&mut self, answer: Answer, call: Call, sent: Instant, now: Now) -> Option<Request> {
+        let is_read = matches!(&answer, Answer::Lease(lease) if self.observe(lease, now));
         match (call, answer) {
-            (Call::Get, Answer::Lease(_)) if self.is_releasing => self.release(now),
-            (Call::Get, Answer::Lease(_)) => self.renew_or_acquire(now),
+            (Call::Get, Answer::Lease(_)) if is_read && self.is_releasing => self.release(),
+            (Call::Get, Answer::Lease(_)) if is_read => self.renew_or_acquire(now),
             (Call::Get, Answer::Missing) => {
                 self.observed = None;
                 self.is_uncertain = false;
-                self.lose();
-                match self.is_releasing {
-                    true => self.end_if_releasing(),
-                    false => self.call(Call::Create, Request::Create(of_nobody()), now),
-                }
+                self.leads_until = None;
+                (!self.is_releasing).then(|| Request::Create(of_nobody()))
             }
-            (Call::Replace { .. }, Answer::Lease(_)) if self.is_releasing => self.end_if_releasing(),
-            (Call::Replace { .. }, Answer::Lease(_)) if self.is_ours() => {
+            (Call::Replace { .. }, Answer::Lease(_)) if is_read && !self.is_releasing => {
+                // Not where admission has made another's of it, nor where we were stopped for so long.
+                let until = Some(sent + RENEW_DEADLINE).filter(|_| self.is_ours());
+                self.leads_until = until.filter(|until| now.monotonic < *until);
                 self.phase = Phase::Pausing { until: sent + RENEW_PERIOD };
-                // Passed already where this process was stopped in between.
-                let until = sent + RENEW_DEADLINE;
-                if until > now.monotonic {
-                    self.leads_until = Some(until);
-                    self.effects.push(Effect::LeadsUntil(until));
-                }
+                None
             }
-            // What admission has made of it is not ours.
-            (Call::Replace { .. }, Answer::Lease(_)) => self.lose(),
             // Perhaps only an earlier request of ours was carried out, or somebody has set a label. Whoever
             // has just looked was beaten, and has a pause.
-            (Call::Replace { is_after_get }, Answer::Conflict | Answer::Missing)
-                if !is_after_get || self.is_releasing =>
-            {
-                self.call(Call::Get, Request::Get, now);
+            (Call::Replace { is_after_get }, Answer::Conflict | Answer::Missing) => {
+                (!is_after_get || self.is_releasing).then_some(Request::Get)
             }
-            (Call::Get | Call::Create | Call::Replace { .. }, _) => self.end_if_releasing(),
+            (Call::Get | Call::Create | Call::Replace { .. }, _) => None,
         }
     }
 
     /// The Lease was just read: whose is it?
-    fn renew_or_acquire(&mut self, now: Now) {
-        let Some(observed) = &self.observed else { return };
+    fn renew_or_acquire(&mut self, now: Now) -> Option<Request> {
         let is_ours = self.is_ours();
+        self.leads_until = self.leads_until.filter(|_| is_ours);
+        let observed = self.observed.as_ref()?;
         let is_free = holder(&observed.spec).is_none() || observed.is_expired(now.monotonic);
-        let request = observed.replaced_by(self.record(&observed.spec, now));
-        if !is_ours {
-            self.lose();
-        }
-        if is_ours || is_free {
-            self.call(Call::Replace { is_after_get: true }, request, now);
-        }
+        (is_ours || is_free).then(|| observed.replaced_by(self.record(&observed.spec, now)))
     }
 
-    fn release(&mut self, now: Now) {
-        match self.observed.as_ref().filter(|_| self.is_ours()) {
-            Some(observed) => {
-                let request = observed.replaced_by(released(&observed.spec));
-                self.call(Call::Replace { is_after_get: true }, request, now);
-            }
-            None => self.end_if_releasing(),
-        }
-    }
-
-    /// Whoever releases has nothing more to do; everybody else tries again after a pause.
-    fn end_if_releasing(&mut self) {
-        if self.is_releasing {
-            self.phase = Phase::Ended;
-            self.effects.push(Effect::Ended);
-        }
-    }
-
-    fn call(&mut self, call: Call, request: Request, now: Now) {
-        self.is_uncertain |= matches!(call, Call::Replace { .. });
-        self.phase = Phase::Calling { call, sent: now.monotonic };
-        self.effects.push(Effect::Call(request));
-    }
-
-    fn lose(&mut self) {
-        if self.leads_until.take().is_some() {
-            self.effects.push(Effect::Lost);
-        }
+    fn release(&self) -> Option<Request> {
+        let observed = self.observed.as_ref().filter(|_| self.is_ours())?;
+        let lease_transitions = observed.spec.lease_transitions;
+        Some(observed.replaced_by(LeaseSpec { lease_transitions, ..LeaseSpec::default() }))
     }
 
     /// Takes in the Lease as it was answered; false where nothing can be based on it.
@@ -282,10 +252,8 @@ impl LeaderElector {
         if version.is_empty() {
             return false;
         }
-        let since = match &self.observed {
-            Some(observed) if observed.version == version => observed.since,
-            _ => now.monotonic,
-        };
+        let known = self.observed.as_ref().filter(|observed| observed.version == version);
+        let since = known.map_or(now.monotonic, |observed| observed.since);
         self.observed = Some(Observed { version, spec: lease.spec.clone().unwrap_or_default(), since });
         self.is_uncertain = false;
         true
@@ -295,20 +263,15 @@ impl LeaderElector {
         self.observed.as_ref().and_then(|observed| holder(&observed.spec)) == Some(&self.identity)
     }
 
-    /// `spec` with us as its holder.
+    /// What follows `spec` with us as the holder: another term where it was not ours.
     fn record(&self, spec: &LeaseSpec, now: Now) -> LeaseSpec {
         let time = Some(MicroTime(now.wall_clock));
-        let mut record = LeaseSpec {
-            holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
-            renew_time: time.clone(),
-            ..spec.clone()
+        let (acquire_time, lease_transitions) = match holder(spec) == Some(&self.identity) {
+            true => (spec.acquire_time.clone(), spec.lease_transitions),
+            false => (time.clone(), Some(spec.lease_transitions.unwrap_or(0).saturating_add(1))),
         };
-        if holder(spec) != Some(&self.identity) {
-            record.acquire_time = time;
-            record.lease_transitions = Some(spec.lease_transitions.unwrap_or(0).saturating_add(1));
-        }
-        record
+        let holder_identity = Some(self.identity.clone());
+        LeaseSpec { holder_identity, renew_time: time, acquire_time, lease_transitions, ..base_spec() }
     }
 }
 
@@ -330,21 +293,13 @@ fn holder(spec: &LeaseSpec) -> Option<&str> {
 }
 
 fn of_nobody() -> LeaseSpec {
-    LeaseSpec {
-        holder_identity: Some(NOBODY.to_owned()),
-        lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
-        ..LeaseSpec::default()
-    }
+    LeaseSpec { holder_identity: Some(NOBODY.to_owned()), ..base_spec() }
 }
 
-fn released(spec: &LeaseSpec) -> LeaseSpec {
-    LeaseSpec {
-        holder_identity: None,
-        acquire_time: None,
-        renew_time: None,
-        lease_duration_seconds: None,
-        ..spec.clone()
-    }
+/// What all have in common that we write.
+fn base_spec() -> LeaseSpec {
+    let lease_duration_seconds = i32::try_from(LEASE_DURATION.as_secs()).ok();
+    LeaseSpec { lease_duration_seconds, ..LeaseSpec::default() }
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ use super::error::{Access, api_status, call_error};
 use super::retry::no_answer;
 use super::wire::Tolerant;
 use super::{Cluster, ClusterError};
-use crate::elector::{Answer, CALL_TIMEOUT, Effect, Event, LeaderElector, Now, RENEW_DEADLINE, Request};
+use crate::clock;
+use crate::elector::{Answer, CALL_TIMEOUT, Effect, Event, LeaderElector, RENEW_DEADLINE, Request};
 use crate::render::label;
 
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -59,7 +60,7 @@ impl Cluster {
         let lease = LeaseClient::prepare(self, namespace, instance).await?;
         // As client-go's users have it: a host name, and what no other process has.
         let identity = format!("{identity}_{:016x}", RandomState::new().hash_one(0));
-        let elector = LeaderElector::new(identity, Instant::now().into_std());
+        let elector = LeaderElector::new(identity, clock::now().instant);
         let (sender, leads_until) = watch::channel(None);
         let release = CancellationToken::new();
         let task = tokio::spawn(run(lease, elector, sender, release.clone()));
@@ -132,8 +133,7 @@ async fn run(
             Some(()) = OptionFuture::from(timer.map(sleep_until)) => Event::Tick,
             else => return,
         };
-        let now = Now { monotonic: Instant::now().into_std(), wall_clock: jiff::Timestamp::now() };
-        for effect in elector.on(event, now) {
+        for effect in elector.on(event, clock::now()) {
             match effect {
                 Effect::Call(request) => call = Some(lease.answer(request).boxed()),
                 Effect::LeadsUntil(until) => drop(leads_until.send_replace(Some(Instant::from_std(until)))),

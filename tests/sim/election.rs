@@ -1,4 +1,4 @@
-//! Several electors and one Lease: never two lead, and in the end one does.
+//! Several electors and one Lease: never two lead, nobody floods the API server, and in the end one leads.
 //!
 //! The API server, the network, the clocks and the processes do what they may: requests are lost, refused,
 //! or carried out late or without an answer; processes are stopped, killed and started anew; clocks run
@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use quayctl_core::elector::{
-    Answer, CALL_TIMEOUT, Effect, Event, LEASE_DURATION, LeaderElector, Now, RETRY_PERIOD, Request,
+    Answer, CALL_TIMEOUT, Effect, Event, LEASE_DURATION, LeaderElector, RETRY_PERIOD, Request,
 };
+use quayctl_core::now::Now;
 
 /// Of each test that is to find nothing.
 const SEEDS: u64 = 2000;
@@ -26,6 +27,8 @@ const CLOCK_RATES: Range<u64> = 900..1101;
 const SETTLED_AFTER: u64 = micros(LEASE_DURATION).saturating_add(4 * micros(RETRY_PERIOD)) * 1000 / 900;
 /// How long nothing may change once it has settled.
 const CALM: u64 = 30 * SECOND;
+/// A renewal, a look, another renewal, and the same for the release.
+const REQUESTS_PER_SECOND_MAX: u32 = 8;
 const SECOND: u64 = 1_000_000;
 
 const fn micros(duration: Duration) -> u64 {
@@ -102,6 +105,8 @@ struct World {
     hangs_until: u64,
     /// From then on nothing bad happens.
     calm_from: u64,
+    /// Requests of one process in one second.
+    most_sent: u32,
 }
 
 /// A machine, with at most one process on it.
@@ -123,6 +128,8 @@ struct Process {
     life: u64,
     /// The number of its latest request, while that is unanswered.
     call: Option<u64>,
+    /// How many it has sent in a second, and in which one.
+    sent: (u64, u32),
     leads_until: Option<Instant>,
 }
 
@@ -205,6 +212,7 @@ impl World {
             replicas,
             hangs_until: 0,
             calm_from: 0,
+            most_sent: 0,
         };
         for replica in 0..world.replicas.len() {
             let at = world.random.u64(0..3 * SECOND);
@@ -233,6 +241,9 @@ impl World {
             let seconds = self.now as f64 / SECOND as f64;
             if let [one, other, ..] = leaders[..] {
                 return Err(format!("two lead at {seconds} s: replicas {one} and {other}"));
+            }
+            if self.most_sent > REQUESTS_PER_SECOND_MAX {
+                return Err(format!("replica {replica} floods the API server at {seconds} s"));
             }
             if self.now >= self.calm_from + SETTLED_AFTER {
                 let calm_from = self.calm_from as f64 / SECOND as f64;
@@ -306,7 +317,8 @@ impl World {
         };
         let now = self.replicas[replica].monotonic(self.now);
         let elector = LeaderElector::new(identity, now);
-        self.replicas[replica].process = Some(Process { elector, life, call: None, leads_until: None });
+        self.replicas[replica].process =
+            Some(Process { elector, life, call: None, sent: (0, 0), leads_until: None });
         self.add(self.now, replica, Happening::Tick { life });
     }
 
@@ -326,7 +338,7 @@ impl World {
             match effect {
                 Effect::Call(sent) => request = Some(sent),
                 Effect::LeadsUntil(_) if rule == Rule::LeaderKeepsLeading => {
-                    process.leads_until = Some(now.monotonic + Duration::from_secs(3600));
+                    process.leads_until = Some(now.instant + Duration::from_secs(3600));
                 }
                 Effect::LeadsUntil(until) => process.leads_until = Some(until),
                 Effect::Lost if rule == Rule::LeaderKeepsLeading => {}
@@ -351,7 +363,11 @@ impl World {
     fn send(&mut self, replica: usize, life: u64, request: Request) {
         let call = self.number();
         let machine = &mut self.replicas[replica];
-        machine.process.as_mut().expect("it runs").call = Some(call);
+        let process = machine.process.as_mut().expect("it runs");
+        process.call = Some(call);
+        let second = self.now / SECOND;
+        process.sent = (second, if process.sent.0 == second { process.sent.1 + 1 } else { 1 });
+        self.most_sent = self.most_sent.max(process.sent.1);
         let limit = micros(CALL_TIMEOUT) * 1000 / machine.clock_rate;
         self.add(self.now + limit, replica, Happening::Answer { life, call, answer: Answer::Failed });
 
@@ -489,8 +505,8 @@ impl Replica {
     fn both_clocks(&self, now: u64) -> Now {
         let wall_clock = self.wall_clock + i64::try_from(now / SECOND).unwrap();
         Now {
-            monotonic: self.monotonic(now),
-            wall_clock: jiff::Timestamp::from_second(wall_clock).expect("it is within some centuries"),
+            instant: self.monotonic(now),
+            time: jiff::Timestamp::from_second(wall_clock).expect("it is within some centuries"),
         }
     }
 }

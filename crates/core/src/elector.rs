@@ -12,9 +12,10 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use crate::now::Now;
 
 /// How long others wait for a change of the Lease before they take it. This, the deadline and the period
 /// are the numbers of Kubernetes' own components (`--leader-elect-lease-duration` and so on).
@@ -32,15 +33,6 @@ pub const CALL_TIMEOUT: Duration = RETRY_PERIOD;
 
 /// Holds a Lease that was deleted, until whoever held it has given up.
 const NOBODY: &str = "nobody: the lease was deleted";
-
-/// A moment, by both clocks of this process.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// Decides.
-    pub monotonic: Instant,
-    /// Is written into the Lease, for people. It may be wrong and jump.
-    pub wall_clock: Timestamp,
-}
 
 /// What has happened.
 #[derive(Clone, Debug)]
@@ -151,12 +143,12 @@ impl LeaderElector {
         [attempt, self.leads_until].into_iter().flatten().min()
     }
 
-    /// What follows from `event`, in this order.
+    /// What follows from `event`, in this order. The wall clock is only written into the Lease, for people.
     pub fn on(&mut self, event: Event, now: Now) -> Vec<Effect> {
         let (led_until, phase) = (self.leads_until, self.phase);
-        self.leads_until = led_until.filter(|until| now.monotonic < *until);
+        self.leads_until = led_until.filter(|until| now.instant < *until);
         let request = match (event, phase) {
-            (Event::Tick, Phase::Pausing { until }) if until <= now.monotonic && !self.is_releasing => {
+            (Event::Tick, Phase::Pausing { until }) if until <= now.instant && !self.is_releasing => {
                 Some(self.attempt(now))
             }
             (Event::Answer(answer), Phase::Calling { call, sent }) => {
@@ -166,7 +158,7 @@ impl LeaderElector {
             (Event::Release, _) if !self.is_releasing => {
                 self.is_releasing = true;
                 self.leads_until = None;
-                self.phase = Phase::Pausing { until: now.monotonic };
+                self.phase = Phase::Pausing { until: now.instant };
                 if self.is_uncertain { Some(Request::Get) } else { self.release() }
             }
             (Event::Tick | Event::Answer(_) | Event::Release, _) => None,
@@ -192,7 +184,7 @@ impl LeaderElector {
                 Call::Replace { is_after_get: matches!(before, Phase::Calling { call: Call::Get, .. }) }
             }
         };
-        self.phase = Phase::Calling { call, sent: now.monotonic };
+        self.phase = Phase::Calling { call, sent: now.instant };
         Effect::Call(request)
     }
 
@@ -217,7 +209,7 @@ impl LeaderElector {
             (Call::Replace { .. }, Answer::Lease(_)) if is_read && !self.is_releasing => {
                 // Not where admission has made another's of it, nor where we were stopped for so long.
                 let until = Some(sent + RENEW_DEADLINE).filter(|_| self.is_ours());
-                self.leads_until = until.filter(|until| now.monotonic < *until);
+                self.leads_until = until.filter(|until| now.instant < *until);
                 self.phase = Phase::Pausing { until: sent + RENEW_PERIOD };
                 None
             }
@@ -235,7 +227,7 @@ impl LeaderElector {
         let is_ours = self.is_ours();
         self.leads_until = self.leads_until.filter(|_| is_ours);
         let observed = self.observed.as_ref()?;
-        let is_free = holder(&observed.spec).is_none() || observed.is_expired(now.monotonic);
+        let is_free = holder(&observed.spec).is_none() || observed.is_expired(now.instant);
         (is_ours || is_free).then(|| observed.replaced_by(self.record(&observed.spec, now)))
     }
 
@@ -253,7 +245,7 @@ impl LeaderElector {
             return false;
         }
         let known = self.observed.as_ref().filter(|observed| observed.version == version);
-        let since = known.map_or(now.monotonic, |observed| observed.since);
+        let since = known.map_or(now.instant, |observed| observed.since);
         self.observed = Some(Observed { version, spec: lease.spec.clone().unwrap_or_default(), since });
         self.is_uncertain = false;
         true
@@ -265,7 +257,7 @@ impl LeaderElector {
 
     /// What follows `spec` with us as the holder: another term where it was not ours.
     fn record(&self, spec: &LeaseSpec, now: Now) -> LeaseSpec {
-        let time = Some(MicroTime(now.wall_clock));
+        let time = Some(MicroTime(now.time));
         let (acquire_time, lease_transitions) = match holder(spec) == Some(&self.identity) {
             true => (spec.acquire_time.clone(), spec.lease_transitions),
             false => (time.clone(), Some(spec.lease_transitions.unwrap_or(0).saturating_add(1))),

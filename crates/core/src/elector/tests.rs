@@ -27,7 +27,7 @@ impl Bed {
     fn on(&mut self, seconds: f64, event: Event) -> Vec<Effect> {
         assert!(seconds >= self.seconds, "time goes on");
         self.seconds = seconds;
-        let now = Now { monotonic: self.at(seconds), wall_clock: self.wall_clock.parse().unwrap() };
+        let now = Now { instant: self.at(seconds), time: self.wall_clock.parse().unwrap() };
         self.elector.on(event, now)
     }
 

@@ -22,8 +22,8 @@ use super::wire::{Tolerant, WatchedEvent, WatchedJob, WatchedPod};
 use super::{Cluster, ClusterError};
 use crate::decode::Read;
 use crate::outcome::{JobFacts, PodEvent, PodFacts, Rejection};
-use crate::plan::Traces;
 use crate::render::label::{self, annotation};
+use crate::scheduler::RunHistory;
 use crate::watch_event::{JobKey, ObservedJob, WatchEvent};
 
 use first_lists::FirstLists;
@@ -48,7 +48,7 @@ pub struct Watches {
     /// What the first lists held, oldest first.
     listed: Vec<WatchEvent>,
     /// Of which runs the first lists held Jobs.
-    traces: Traces,
+    history: RunHistory,
     /// By namespace: why there is no watch.
     denied: BTreeMap<String, ClusterError>,
 }
@@ -135,7 +135,7 @@ impl Watches {
 
     /// Follows what `more` follows, too.
     pub fn join(&mut self, more: Watches) {
-        let Watches { stream, namespaces, listed, traces: _, denied } = more;
+        let Watches { stream, namespaces, listed, history: _, denied } = more;
         self.stream.extend(stream);
         self.denied.retain(|namespace, _| !namespaces.contains_key(namespace));
         self.denied.extend(denied);
@@ -160,8 +160,8 @@ impl Watches {
     }
 
     /// Of which runs there were Jobs at first.
-    pub fn take_traces(&mut self) -> Traces {
-        std::mem::take(&mut self.traces)
+    pub fn take_history(&mut self) -> RunHistory {
+        std::mem::take(&mut self.history)
     }
 
     /// Namespaces that may not be watched, each with the reason.
@@ -182,7 +182,7 @@ impl Watches {
             stream,
             namespaces: HashMap::new(),
             listed,
-            traces: Traces::default(),
+            history: RunHistory::default(),
             denied: BTreeMap::new(),
         }
     }

@@ -27,7 +27,6 @@ use crate::words::counted;
 use lead::{Ended, Lead};
 
 mod gate;
-mod given_up;
 mod lead;
 mod live_runner;
 mod nodes;

@@ -15,5 +15,6 @@ pub mod plan;
 pub mod render;
 pub mod report;
 pub mod runner;
+pub mod scheduler;
 pub mod watch_event;
 pub mod words;

@@ -8,8 +8,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use agenda::{Agenda, Cause, Due, Traces, Turns};
-pub use arrivals::{Arrivals, JobEnd};
 pub use deadline::{ShortDeadline, TimedJob};
 pub use node::{ListedNode, Node, Taint};
 pub use presence::CompletedJob;
@@ -17,8 +15,6 @@ pub use queue::{JobIndex, Queue};
 
 use crate::config::{Config, Group, Limit, TemplateName, go_duration, sha256_hex};
 
-mod agenda;
-mod arrivals;
 mod content;
 mod deadline;
 mod eligibility;

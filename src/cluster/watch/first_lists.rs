@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::ClusterError;
 use super::{Notice, Watches};
-use crate::plan::{RunId, Traces};
+use crate::plan::RunId;
 use crate::runner::RETRY_TIMEOUT;
+use crate::scheduler::RunHistory;
 use crate::watch_event::{JobKey, ObservedJob, WatchEvent};
 
 /// Which Jobs that are over are wanted. Live ones are always: each holds its node.
@@ -35,7 +36,7 @@ pub struct FirstLists {
     namespaces: HashMap<String, CancellationToken>,
     denied: BTreeMap<String, ClusterError>,
     listed: Vec<WatchEvent>,
-    traces: Traces,
+    history: RunHistory,
     /// Jobs that were live when they were seen: their end is news.
     live: HashSet<JobKey>,
     /// Jobs that are over and not wanted.
@@ -56,7 +57,7 @@ impl FirstLists {
             namespaces: namespaces.collect(),
             denied: BTreeMap::new(),
             listed: Vec::new(),
-            traces: Traces::default(),
+            history: RunHistory::default(),
             live: HashSet::new(),
             useless: HashSet::new(),
             pods: HashSet::new(),
@@ -105,8 +106,8 @@ impl FirstLists {
     }
 
     pub fn into_watches(self) -> Watches {
-        let FirstLists { stream, namespaces, listed, traces, denied, .. } = self;
-        Watches { stream, namespaces, listed, traces, denied }
+        let FirstLists { stream, namespaces, listed, history, denied, .. } = self;
+        Watches { stream, namespaces, listed, history, denied }
     }
 
     async fn drain(&mut self, mut missing: HashMap<usize, String>) -> Result<(), ClusterError> {
@@ -137,7 +138,7 @@ impl FirstLists {
         match seen {
             WatchEvent::Job(job) => {
                 let is_live = job.facts.ending().is_none();
-                self.traces.add(&job.group, &job.run_id, is_live);
+                self.history.add(&job.group, &job.run_id, is_live);
                 let is_wanted = match &self.wanted {
                     Wanted::Jobs(jobs) => jobs.contains(&job.key),
                     Wanted::LastRuns => true,
@@ -299,7 +300,7 @@ mod tests {
         let config = crate::plan::fixtures::config(vec![crate::plan::fixtures::group("g")]);
         let now = "2026-11-25T03:01:00Z".parse().unwrap();
         // Whatever was not kept was heard of.
-        crate::plan::Agenda::new(&config, now, &watches.take_traces());
+        crate::scheduler::Scheduler::new(&config, now, &watches.take_history());
     }
 
     #[tokio::test]

@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::gate::Gate;
-use super::given_up::GivenUp;
 use super::live_runner::LiveRunner;
 use super::reload::Opened;
 use super::runs::UnderWay;
@@ -19,8 +18,9 @@ use super::{Active, Station};
 use crate::clock;
 use crate::cluster::{Cluster, ClusterError, NodeWatch, Wanted, Watches};
 use crate::config::Group;
-use crate::plan::{Agenda, Arrivals, KnownNode};
+use crate::plan::KnownNode;
 use crate::runner::RunnerError;
+use crate::scheduler::{NodeTracker, RunRetries, Scheduler};
 use crate::watch_event::WatchEvent;
 use crate::words::counted;
 
@@ -48,8 +48,8 @@ pub struct Lead<'a> {
     pub cluster: &'a Cluster,
     pub active: Active,
     pub groups: Vec<Arc<Group>>,
-    pub agenda: Agenda,
-    pub arrivals: Arrivals,
+    pub scheduler: Scheduler,
+    pub tracker: NodeTracker,
     /// By name, as they are now.
     pub nodes: BTreeMap<String, KnownNode>,
     pub runner: LiveRunner<'a>,
@@ -68,7 +68,7 @@ pub struct Lead<'a> {
     pub shut_text: Option<String>,
     /// Namespaces that may not be watched are tried again.
     pub reopening: Option<BoxFuture<'a, Result<Watches, ClusterError>>>,
-    pub given_up: GivenUp,
+    pub retries: RunRetries,
     /// The nodes' watch is down, and this was said.
     nodes_troubled: bool,
     /// What no Job can get over, as it was said.
@@ -95,14 +95,14 @@ impl<'a> Lead<'a> {
         let (mut watches, node_watch) = (watches?, node_watch?);
         let now = wall_clock();
         let listed = watches.take_listed();
-        let agenda = Agenda::new(config, now, &watches.take_traces());
+        let scheduler = Scheduler::new(config, now, &watches.take_history());
         let served: Rc<RefCell<Vec<Served>>> = Rc::default();
         let runner = LiveRunner::new(cluster, config.concurrency.get(), served.clone());
         let mut lead = Lead {
             cluster,
             groups: config.groups.iter().cloned().map(Arc::new).collect(),
-            agenda,
-            arrivals: Arrivals::default(),
+            scheduler,
+            tracker: NodeTracker::default(),
             nodes: BTreeMap::new(),
             runner,
             under_way: HashMap::new(),
@@ -114,13 +114,13 @@ impl<'a> Lead<'a> {
             shut: None,
             shut_text: None,
             reopening: None,
-            given_up: GivenUp::default(),
+            retries: RunRetries::default(),
             nodes_troubled: false,
             refused: None,
             now: wall_clock,
             active,
         };
-        lead.arrivals.follow(&lead.active.loaded.config);
+        lead.tracker.apply_config(&lead.active.loaded.config);
         let nodes = lead.node_watch.take_listed();
         tracing::info!(
             "serving {} on {} of {} (Kubernetes {})",
@@ -201,8 +201,8 @@ impl<'a> Lead<'a> {
         }
         let (waiting, running) = self.runner.runner.load();
         station.metrics.set_queue(waiting, running);
-        for (group, next) in self.agenda.next_times() {
-            station.metrics.set_next_run(group, next);
+        for (group, next) in self.scheduler.take_changed_times() {
+            station.metrics.set_next_run(&group, next);
         }
     }
 
@@ -211,8 +211,8 @@ impl<'a> Lead<'a> {
         self.try_gates_again();
         self.try_nodes_again(station);
         self.try_denied_again();
-        for group in self.given_up.due(Instant::now()) {
-            self.agenda.again(&group);
+        for group in self.retries.take_due(Instant::now().into_std()) {
+            self.scheduler.retry(&group);
         }
         if let Some(candidate) = self.shut.take() {
             self.consider(candidate, station);
@@ -220,7 +220,7 @@ impl<'a> Lead<'a> {
     }
 
     fn longest_wait(&self) -> Duration {
-        let Some(next) = self.agenda.next() else { return LONGEST_WAIT };
+        let Some(next) = self.scheduler.next_due() else { return LONGEST_WAIT };
         let wait = next.duration_since((self.now)());
         Duration::try_from(wait).unwrap_or_default().min(LONGEST_WAIT)
     }
@@ -230,7 +230,7 @@ impl<'a> Lead<'a> {
         let Some(trouble) = trouble else { return };
         let given_up = self.runner.runner.give_up_batches_of(&trouble);
         for run in given_up.iter().filter_map(|number| self.under_way.get(number)) {
-            self.given_up.add(&run.group, Instant::now());
+            self.retries.add(&run.group, Instant::now().into_std());
         }
         let text = match given_up[..] {
             [] => trouble.error.to_string(),

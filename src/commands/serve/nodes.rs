@@ -29,9 +29,9 @@ impl Lead<'_> {
                 let is_new = |last| created_at.is_some_and(|created| created > last);
                 // One that was made to wait, and came back while nobody was there, waits still.
                 let waits = self.waits_at_the_gate(group, node.whole());
-                match waits || self.agenda.last(&group.name).is_some_and(is_new) {
+                match waits || self.scheduler.last_due(&group.name).is_some_and(is_new) {
                     true => late.push((group.clone(), name.clone())),
-                    false => self.arrivals.mark_known(group, &node),
+                    false => self.tracker.mark_known(group, &node),
                 }
             }
             self.nodes.insert(name, node);
@@ -44,7 +44,7 @@ impl Lead<'_> {
             NodeSeen::Trouble(error) => return self.on_nodes_trouble(Some(&error)),
             NodeSeen::Gone(name) => {
                 self.nodes.remove(&name);
-                self.arrivals.forget_node(&name);
+                self.tracker.forget_node(&name);
                 self.gate.forget_node(&name);
             }
             NodeSeen::Node(listed) => {
@@ -65,7 +65,7 @@ impl Lead<'_> {
 
     /// Jobs that have failed, and that no run is going to repeat.
     pub fn try_nodes_again(&mut self, station: &Station<'_>) {
-        for (group, node) in self.arrivals.to_try_again((self.now)()) {
+        for (group, node) in self.tracker.take_retries((self.now)()) {
             let group = self.groups.iter().find(|known| known.name == group).cloned();
             if let (Some(group), Some(node)) = (group, self.nodes.get(&node).cloned()) {
                 self.serve_node(&group, &node, station);
@@ -77,14 +77,14 @@ impl Lead<'_> {
     pub fn serve_nodes(&mut self, pairs: &[(Arc<Group>, String)], station: &Station<'_>) {
         for (group, name) in pairs {
             let Some(node) = self.nodes.get(name).cloned() else { continue };
-            if self.arrivals.take_due(group, &node, (self.now)()) {
+            if self.tracker.take_due(group, &node, (self.now)()) {
                 self.serve_node(group, &node, station);
             }
         }
     }
 
     fn serve_node(&mut self, group: &Arc<Group>, node: &KnownNode, station: &Station<'_>) {
-        let Some(run_id) = self.agenda.run_id(&group.name) else { return };
+        let Some(run_id) = self.scheduler.run_id(&group.name) else { return };
         let config = &self.active.loaded.config;
         let identity = self.identity(run_id);
         let mut planned = plan_one(config, group, std::iter::once(node), &identity);

@@ -130,7 +130,7 @@ impl<'a> Lead<'a> {
         for group in &self.groups {
             let namespace = group.namespace.as_deref().unwrap_or(&own);
             if before.iter().any(|denied| denied == namespace) && self.watches.is_watching(namespace) {
-                self.given_up.hurry(&group.name, Instant::now());
+                self.retries.retry_now(&group.name, Instant::now().into_std());
             }
         }
         self.watch_only_what_is_needed();
@@ -141,23 +141,23 @@ impl<'a> Lead<'a> {
         let before = std::mem::replace(&mut self.active, active);
         let config = &self.active.loaded.config;
         self.groups = config.groups.iter().cloned().map(Arc::new).collect();
-        let gone = self.agenda.follow(config, now);
+        let gone = self.scheduler.apply_config(config, now);
         // A group that was gone for a while may still have a run under way.
         for run in self.under_way.values().filter(|run| run.is_run) {
-            self.agenda.began(&run.group);
+            self.scheduler.mark_started(&run.group);
         }
-        self.arrivals.follow(config);
+        self.tracker.apply_config(config);
         self.runner.runner.set_concurrency(config.concurrency.get());
         for group in &gone {
             station.metrics.forget_group(group);
         }
-        // Nodes that are there are no arrivals for a group that did not follow nodes until now.
+        // Nodes that are there are no tracker for a group that did not follow nodes until now.
         let followed = |name: &str| {
             before.loaded.config.groups.iter().any(|group| group.name == name && group.new_nodes)
         };
         for group in self.groups.iter().filter(|group| !followed(&group.name)) {
             for node in self.nodes.values() {
-                self.arrivals.mark_known(group, node);
+                self.tracker.mark_known(group, node);
             }
         }
         station.mark_current(&self.active);

@@ -12,9 +12,10 @@ use crate::clock;
 use crate::cluster::ControllerEvent;
 use crate::config::Group;
 use crate::outcome::Verdict;
-use crate::plan::{Cause, Due, JobEnd, Plan, PlannedGroup, RunId, RunIdentity, plan_one};
+use crate::plan::{Plan, PlannedGroup, RunId, RunIdentity, plan_one};
 use crate::report::{RunFacts, RunReport};
 use crate::runner::{Batch, FinishedBatch, Render, RunnerError};
+use crate::scheduler::{DueRun, JobEnd, Trigger};
 use crate::words::counted;
 
 /// A batch that is under way, as far as the runner does not know it.
@@ -38,7 +39,7 @@ pub struct UnderWay {
 impl Lead<'_> {
     /// Begins the runs whose time has come.
     pub fn begin_what_is_due(&mut self, station: &Station<'_>) {
-        let turns = self.agenda.turns((self.now)());
+        let turns = self.scheduler.take_due((self.now)());
         for group in turns.skipped {
             station.metrics.runs_skipped(&group);
             tracing::warn!("group {group:?} is due, and its last run is still under way: skipped");
@@ -48,8 +49,8 @@ impl Lead<'_> {
         }
     }
 
-    fn begin(&mut self, due: Due, station: &Station<'_>) {
-        let Due { group: name, run_id, cause } = due;
+    fn begin(&mut self, due: DueRun, station: &Station<'_>) {
+        let DueRun { group: name, run_id, trigger } = due;
         let Some(group) = self.groups.iter().find(|group| group.name == name).cloned() else { return };
         let identity = self.identity(run_id);
         let mut planned = plan_one(&self.active.loaded.config, &group, self.nodes.values(), &identity);
@@ -57,10 +58,13 @@ impl Lead<'_> {
         planned.jobs.retain(|job| !self.runner.runner.is_under_way(job));
         let (jobs, skipped) = (counted(planned.jobs.len(), "Job"), counted(planned.skipped.len(), "node"));
         let id = identity.run_id.as_str();
-        tracing::info!("run {id} of group {name:?} ({}): {jobs}, {skipped} skipped", cause_in_words(cause));
+        tracing::info!(
+            "run {id} of group {name:?} ({}): {jobs}, {skipped} skipped",
+            trigger_in_words(trigger)
+        );
         station.metrics.run_started(&name);
         station.announce(ControllerEvent::RunStarted { group: name.clone(), run_id: id.to_owned() });
-        self.agenda.began(&name);
+        self.scheduler.mark_started(&name);
         self.add(group, planned, identity, true);
     }
 
@@ -98,7 +102,7 @@ impl Lead<'_> {
         // Nobody would hear of its Jobs.
         if let Some(error) = namespace.and_then(|namespace| self.watches.denied().get(&namespace)) {
             self.runner.runner.give_up_batches_of(&RunnerError { batch: Some(number), error: error.clone() });
-            self.given_up.add(&group.name, Instant::now());
+            self.retries.add(&group.name, Instant::now().into_std());
         }
     }
 
@@ -116,7 +120,7 @@ impl Lead<'_> {
         for (job, result) in finished.planned.jobs.iter().zip(&finished.results) {
             // Of a Job that never began nothing is known.
             let (Some(_), Some(at)) = (result.started_at, result.finished_at) else { continue };
-            self.arrivals.record_end(JobEnd {
+            self.tracker.record_end(JobEnd {
                 group: &run.group,
                 node: &job.node.name,
                 uid: &job.node.uid,
@@ -127,7 +131,7 @@ impl Lead<'_> {
             });
         }
         if run.is_run {
-            self.agenda.mark_finished(&run.group);
+            self.scheduler.mark_finished(&run.group);
         }
         let throttled = self.cluster.throttled().saturating_sub(run.throttled);
         let (group, id, is_run) = (run.group.clone(), run.identity.run_id.as_str().to_owned(), run.is_run);
@@ -137,7 +141,7 @@ impl Lead<'_> {
             false => station.metrics.nodes_finished(&group, &report),
         }
         if report.exit_code == 0 {
-            self.given_up.forget(&group);
+            self.retries.forget(&group);
         }
         match report.exit_code {
             // Nodes come and go all day: of those that are fine the metrics tell.
@@ -160,7 +164,7 @@ impl Lead<'_> {
     }
 }
 
-/// The report of one batch, told to the log: one line for the run, and one for each cause of failure.
+/// The report of one batch, told to the log: one line for the run, and one for each trigger of failure.
 fn report_of(
     run: UnderWay,
     finished: FinishedBatch,
@@ -197,7 +201,7 @@ fn report_of(
         false if report.exit_code == 0 => tracing::info!("{what} {id} of group {group:?} is over: {text}"),
         false => {
             tracing::warn!("{what} {id} of group {group:?} is over: {text}");
-            // One line for each cause: one bad tag on 500 nodes is one.
+            // One line for each trigger: one bad tag on 500 nodes is one.
             for failure in report.failures_in_lines() {
                 tracing::warn!("{what} {id} of group {group:?}: {failure}");
             }
@@ -206,12 +210,12 @@ fn report_of(
     (report, text)
 }
 
-fn cause_in_words(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Scheduled => "its time has come",
-        Cause::Missed => "its time was missed",
-        Cause::Continued => "continued",
-        Cause::Started => "at the start",
-        Cause::Changed => "it has changed",
+fn trigger_in_words(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::Scheduled => "its time has come",
+        Trigger::CatchUp => "its time was missed",
+        Trigger::Continued => "continued",
+        Trigger::Started => "at the start",
+        Trigger::Changed => "it has changed",
     }
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{KnownNode, content_of};
 use crate::config::{Config, Group};
+use crate::plan::{KnownNode, content_of};
 
 /// The longest interval between two Jobs for a node that comes and goes.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
@@ -21,20 +21,20 @@ const TTL_GRACE: SignedDuration = SignedDuration::from_secs(60);
 
 /// What is known of every node, for every group that follows nodes.
 #[derive(Debug, Default)]
-pub struct Arrivals {
-    groups: HashMap<String, Visitors>,
+pub struct NodeTracker {
+    groups: HashMap<String, GroupNodes>,
 }
 
 #[derive(Debug, Default)]
-struct Visitors {
+struct GroupNodes {
     content: String,
     /// How long a Job stays that is over.
     keep: SignedDuration,
-    by_node: HashMap<Arc<str>, Visit>,
+    by_node: HashMap<Arc<str>, NodeState>,
 }
 
 #[derive(Debug)]
-struct Visit {
+struct NodeState {
     uid: Arc<str>,
     /// When it was last seen, it could take the group's Job.
     is_for: bool,
@@ -43,7 +43,7 @@ struct Visit {
     /// Jobs that it got because it came back, or because one had failed.
     repeats: u32,
     /// When its Job, which has failed, is tried again.
-    again_at: Option<Timestamp>,
+    retry_at: Option<Timestamp>,
 }
 
 /// The end of a Job.
@@ -60,55 +60,55 @@ pub struct JobEnd<'a> {
     pub is_last: bool,
 }
 
-impl Arrivals {
+impl NodeTracker {
     /// Another config is in force. A group of other content begins anew with every node.
-    pub fn follow(&mut self, config: &Config) {
+    pub fn apply_config(&mut self, config: &Config) {
         let mut before = std::mem::take(&mut self.groups);
         for group in config.groups.iter().filter(|group| group.new_nodes) {
             let content = content_of(config, group);
-            let mut visitors = before.remove(&group.name).unwrap_or_default();
-            visitors.keep = SignedDuration::from_secs(group.keep_jobs_seconds.into());
-            if visitors.content != content {
-                visitors.content = content;
-                for visit in visitors.by_node.values_mut() {
-                    (visit.last, visit.repeats, visit.again_at) = (None, 0, None);
+            let mut nodes = before.remove(&group.name).unwrap_or_default();
+            nodes.keep = SignedDuration::from_secs(group.keep_jobs_seconds.into());
+            if nodes.content != content {
+                nodes.content = content;
+                for state in nodes.by_node.values_mut() {
+                    (state.last, state.repeats, state.retry_at) = (None, 0, None);
                 }
             }
-            self.groups.insert(group.name.clone(), visitors);
+            self.groups.insert(group.name.clone(), nodes);
         }
     }
 
     /// Whether `node`, as it is now, is to get `group`'s Job at once.
     pub fn take_due(&mut self, group: &Group, node: &KnownNode, now: Timestamp) -> bool {
-        let Some(visit) = self.visit(group, node) else { return false };
+        let Some(state) = self.state(group, node) else { return false };
         let is_for = node.is_for(group);
-        if std::mem::replace(&mut visit.is_for, is_for) || !is_for {
+        if std::mem::replace(&mut state.is_for, is_for) || !is_for {
             return false;
         }
-        let Some(last) = visit.last else { return true };
+        let Some(last) = state.last else { return true };
         // By a clock that was ahead: it counts from now.
         let last = last.min(now);
-        visit.last = Some(last);
+        state.last = Some(last);
         // The Job of the last time is there for that long, and says that nothing is left to do.
         let keep = SignedDuration::from_secs(group.keep_jobs_seconds.into());
-        if now.duration_since(last) < pause(keep, visit.repeats) {
+        if now.duration_since(last) < pause(keep, state.repeats) {
             return false;
         }
-        visit.repeats += 1;
+        state.repeats += 1;
         true
     }
 
     /// Nodes whose Jobs have failed and are tried again now, each with its group.
-    pub fn to_try_again(&mut self, now: Timestamp) -> Vec<(String, String)> {
+    pub fn take_retries(&mut self, now: Timestamp) -> Vec<(String, String)> {
         let mut due = Vec::new();
-        for (group, visitors) in &mut self.groups {
-            for (node, visit) in &mut visitors.by_node {
+        for (group, nodes) in &mut self.groups {
+            for (node, state) in &mut nodes.by_node {
                 // A time that a clock has set which was ahead is no later than one that is set now.
-                let latest = now.checked_add(pause(visitors.keep, visit.repeats) + TTL_GRACE).ok();
-                visit.again_at = visit.again_at.map(|at| latest.map_or(at, |latest| at.min(latest)));
-                if visit.is_for && visit.again_at.is_some_and(|at| at <= now) {
-                    visit.again_at = None;
-                    visit.repeats += 1;
+                let latest = now.checked_add(pause(nodes.keep, state.repeats) + TTL_GRACE).ok();
+                state.retry_at = state.retry_at.map(|at| latest.map_or(at, |latest| at.min(latest)));
+                if state.is_for && state.retry_at.is_some_and(|at| at <= now) {
+                    state.retry_at = None;
+                    state.repeats += 1;
                     due.push((group.clone(), node.to_string()));
                 }
             }
@@ -119,49 +119,49 @@ impl Arrivals {
 
     /// `node` is there, and nothing is to be done about that.
     pub fn mark_known(&mut self, group: &Group, node: &KnownNode) {
-        if let Some(visit) = self.visit(group, node) {
-            visit.is_for = node.is_for(group);
+        if let Some(state) = self.state(group, node) {
+            state.is_for = node.is_for(group);
         }
     }
 
     /// Takes in the end of a Job, where the node and the group's content are still those that it was for.
     pub fn record_end(&mut self, end: JobEnd<'_>) {
         let JobEnd { group, node, uid, content, at, succeeded, is_last } = end;
-        let visitors = self.groups.get_mut(group).filter(|visitors| visitors.content == content);
-        let Some(Visitors { keep, by_node, .. }) = visitors else { return };
-        let Some(visit) = by_node.get_mut(node).filter(|visit| *visit.uid == *uid) else { return };
-        visit.last = Some(at);
-        let again = at.checked_add(pause(*keep, visit.repeats) + TTL_GRACE).ok();
-        visit.again_at = again.filter(|_| !succeeded && is_last);
+        let nodes = self.groups.get_mut(group).filter(|nodes| nodes.content == content);
+        let Some(GroupNodes { keep, by_node, .. }) = nodes else { return };
+        let Some(state) = by_node.get_mut(node).filter(|state| *state.uid == *uid) else { return };
+        state.last = Some(at);
+        let again = at.checked_add(pause(*keep, state.repeats) + TTL_GRACE).ok();
+        state.retry_at = again.filter(|_| !succeeded && is_last);
         if succeeded && !is_last {
-            visit.repeats = 0;
+            state.repeats = 0;
         }
     }
 
     /// The node is gone: another of its name is another.
     pub fn forget_node(&mut self, node: &str) {
-        for visitors in self.groups.values_mut() {
-            visitors.by_node.remove(node);
+        for nodes in self.groups.values_mut() {
+            nodes.by_node.remove(node);
         }
     }
 
-    fn visit(&mut self, group: &Group, node: &KnownNode) -> Option<&mut Visit> {
-        let visitors = self.groups.get_mut(&group.name)?;
+    fn state(&mut self, group: &Group, node: &KnownNode) -> Option<&mut NodeState> {
+        let nodes = self.groups.get_mut(&group.name)?;
         let node = node.whole();
-        if !visitors.by_node.contains_key(node.name.as_str()) {
-            visitors.by_node.insert(node.name.as_str().into(), Visit::new(&node.uid));
+        if !nodes.by_node.contains_key(node.name.as_str()) {
+            nodes.by_node.insert(node.name.as_str().into(), NodeState::new(&node.uid));
         }
-        let visit = visitors.by_node.get_mut(node.name.as_str())?;
-        if *visit.uid != *node.uid {
-            *visit = Visit::new(&node.uid);
+        let state = nodes.by_node.get_mut(node.name.as_str())?;
+        if *state.uid != *node.uid {
+            *state = NodeState::new(&node.uid);
         }
-        Some(visit)
+        Some(state)
     }
 }
 
-impl Visit {
-    fn new(uid: &str) -> Visit {
-        Visit { uid: uid.into(), is_for: false, last: None, repeats: 0, again_at: None }
+impl NodeState {
+    fn new(uid: &str) -> NodeState {
+        NodeState { uid: uid.into(), is_for: false, last: None, repeats: 0, retry_at: None }
     }
 }
 
@@ -187,31 +187,31 @@ mod tests {
     }
 
     /// The end of `n`'s Job of group `g`, of the content in force.
-    fn end(arrivals: &mut Arrivals, uid: &str, at: Timestamp, succeeded: bool) {
-        let content = arrivals.groups["g"].content.clone();
+    fn end(tracker: &mut NodeTracker, uid: &str, at: Timestamp, succeeded: bool) {
+        let content = tracker.groups["g"].content.clone();
         let end = JobEnd { group: "g", node: "n", uid, content: &content, at, succeeded, is_last: true };
-        arrivals.record_end(end);
+        tracker.record_end(end);
     }
 
-    fn arrivals(config: &Config) -> Arrivals {
-        let mut arrivals = Arrivals::default();
-        arrivals.follow(config);
-        arrivals
+    fn tracker(config: &Config) -> NodeTracker {
+        let mut tracker = NodeTracker::default();
+        tracker.apply_config(config);
+        tracker
     }
 
     #[test]
     fn a_node_is_due_once_it_can_take_the_job() {
         let config = config(vec![group("g")]);
         let group = &config.groups[0];
-        let mut arrivals = arrivals(&config);
+        let mut tracker = tracker(&config);
         let not_ready = known(|node| node.ready = false);
-        assert!(!arrivals.take_due(group, &not_ready, at(0)));
-        assert!(arrivals.take_due(group, &known(|_| {}), at(1)), "it turned Ready");
-        assert!(!arrivals.take_due(group, &known(|_| {}), at(2)), "a heartbeat is no arrival");
-        let mut arrivals = Arrivals::default();
-        arrivals.follow(&config);
-        assert!(!arrivals.take_due(group, &known(|node| node.unschedulable = true), at(3)));
-        assert!(arrivals.take_due(group, &known(|_| {}), at(4)), "it was uncordoned");
+        assert!(!tracker.take_due(group, &not_ready, at(0)));
+        assert!(tracker.take_due(group, &known(|_| {}), at(1)), "it turned Ready");
+        assert!(!tracker.take_due(group, &known(|_| {}), at(2)), "a heartbeat is no change");
+        let mut tracker = NodeTracker::default();
+        tracker.apply_config(&config);
+        assert!(!tracker.take_due(group, &known(|node| node.unschedulable = true), at(3)));
+        assert!(tracker.take_due(group, &known(|_| {}), at(4)), "it was uncordoned");
     }
 
     #[test]
@@ -219,23 +219,23 @@ mod tests {
         let mut selecting = group("g");
         selecting.node_selector = crate::config::NodeSelector::parse("zone=fra").unwrap();
         let config = config(vec![selecting]);
-        let mut arrivals = arrivals(&config);
-        assert!(!arrivals.take_due(&config.groups[0], &known(|_| {}), at(0)));
+        let mut tracker = tracker(&config);
+        assert!(!tracker.take_due(&config.groups[0], &known(|_| {}), at(0)));
         let labelled = known(|node| drop(node.labels.insert("zone".into(), "fra".into())));
-        assert!(arrivals.take_due(&config.groups[0], &labelled, at(1)));
+        assert!(tracker.take_due(&config.groups[0], &labelled, at(1)));
     }
 
     #[test]
     fn a_node_that_comes_back_waits_for_keep_jobs_and_then_twice_as_long_each_time() {
         let config = config(vec![group("g")]);
         let group = &config.groups[0];
-        let mut arrivals = arrivals(&config);
+        let mut tracker = tracker(&config);
         let mut due_at = Vec::new();
         // Down and up again every 100 s, for four days.
         for second in (0..4 * 86_400).step_by(100) {
-            arrivals.take_due(group, &known(|node| node.ready = false), at(second));
-            if arrivals.take_due(group, &known(|_| {}), at(second + 50)) {
-                end(&mut arrivals, "uid-n", at(second + 50), true);
+            tracker.take_due(group, &known(|node| node.ready = false), at(second));
+            if tracker.take_due(group, &known(|_| {}), at(second + 50)) {
+                end(&mut tracker, "uid-n", at(second + 50), true);
                 due_at.push(second + 50);
             }
         }
@@ -246,19 +246,19 @@ mod tests {
     #[test]
     fn another_node_of_its_name_and_other_content_begin_anew() {
         let mut changed = config(vec![group("g")]);
-        let mut arrivals = arrivals(&changed);
-        assert!(arrivals.take_due(&changed.groups[0], &known(|_| {}), at(0)));
-        end(&mut arrivals, "uid-n", at(0), true);
+        let mut tracker = tracker(&changed);
+        assert!(tracker.take_due(&changed.groups[0], &known(|_| {}), at(0)));
+        end(&mut tracker, "uid-n", at(0), true);
         let replaced = known(|node| node.uid = "another".into());
-        assert!(arrivals.take_due(&changed.groups[0], &replaced, at(1)));
+        assert!(tracker.take_due(&changed.groups[0], &replaced, at(1)));
         // The Job of the node that is gone says nothing of this one.
-        end(&mut arrivals, "uid-n", at(1), true);
-        assert_eq!(arrivals.groups["g"].by_node["n"].last, None);
-        end(&mut arrivals, "another", at(1), true);
-        let of_before = arrivals.groups["g"].content.clone();
+        end(&mut tracker, "uid-n", at(1), true);
+        assert_eq!(tracker.groups["g"].by_node["n"].last, None);
+        end(&mut tracker, "another", at(1), true);
+        let of_before = tracker.groups["g"].content.clone();
         changed.groups[0].images = vec![crate::config::ImageRef::parse("quay.io/team/app:2.0").unwrap()];
-        arrivals.follow(&changed);
-        assert!(!arrivals.take_due(&changed.groups[0], &replaced, at(2)), "a change is the run's affair");
+        tracker.apply_config(&changed);
+        assert!(!tracker.take_due(&changed.groups[0], &replaced, at(2)), "a change is the run's affair");
         let late = JobEnd {
             group: "g",
             node: "n",
@@ -268,29 +268,29 @@ mod tests {
             succeeded: true,
             is_last: true,
         };
-        arrivals.record_end(late);
+        tracker.record_end(late);
         let down = known(|node| (node.ready, node.uid) = (false, "another".into()));
-        arrivals.take_due(&changed.groups[0], &down, at(3));
-        assert!(arrivals.take_due(&changed.groups[0], &replaced, at(4)));
-        arrivals.forget_node("n");
-        assert!(arrivals.groups["g"].by_node.is_empty());
+        tracker.take_due(&changed.groups[0], &down, at(3));
+        assert!(tracker.take_due(&changed.groups[0], &replaced, at(4)));
+        tracker.forget_node("n");
+        assert!(tracker.groups["g"].by_node.is_empty());
     }
 
     #[test]
     fn a_node_whose_job_has_failed_is_tried_again_also_where_it_stays() {
         let config = config(vec![group("g")]);
-        let mut arrivals = arrivals(&config);
-        assert!(arrivals.take_due(&config.groups[0], &known(|_| {}), at(0)));
-        end(&mut arrivals, "uid-n", at(10), false);
-        assert_eq!(arrivals.to_try_again(at(10 + 3600)), [], "the failed Job is still there");
+        let mut tracker = tracker(&config);
+        assert!(tracker.take_due(&config.groups[0], &known(|_| {}), at(0)));
+        end(&mut tracker, "uid-n", at(10), false);
+        assert_eq!(tracker.take_retries(at(10 + 3600)), [], "the failed Job is still there");
         let again = [("g".to_owned(), "n".to_owned())];
-        assert_eq!(arrivals.to_try_again(at(10 + 3660)), again);
-        assert_eq!(arrivals.to_try_again(at(10 + 3660)), [], "once");
-        end(&mut arrivals, "uid-n", at(4000), false);
-        assert_eq!(arrivals.to_try_again(at(4000 + 3660)), [], "twice as long each time");
-        assert_eq!(arrivals.to_try_again(at(4000 + 7260)), again);
-        end(&mut arrivals, "uid-n", at(12_000), true);
-        assert_eq!(arrivals.to_try_again(at(1_000_000)), []);
+        assert_eq!(tracker.take_retries(at(10 + 3660)), again);
+        assert_eq!(tracker.take_retries(at(10 + 3660)), [], "once");
+        end(&mut tracker, "uid-n", at(4000), false);
+        assert_eq!(tracker.take_retries(at(4000 + 3660)), [], "twice as long each time");
+        assert_eq!(tracker.take_retries(at(4000 + 7260)), again);
+        end(&mut tracker, "uid-n", at(12_000), true);
+        assert_eq!(tracker.take_retries(at(1_000_000)), []);
     }
 
     #[test]
@@ -298,13 +298,13 @@ mod tests {
         const YEARS: i64 = 10 * 365 * 86_400;
         let config = config(vec![group("g")]);
         let group = &config.groups[0];
-        let mut failed = arrivals(&config);
+        let mut failed = tracker(&config);
         assert!(failed.take_due(group, &known(|_| {}), at(YEARS)));
         end(&mut failed, "uid-n", at(YEARS), false);
-        assert_eq!(failed.to_try_again(at(0)), []);
-        assert_eq!(failed.to_try_again(at(3600 + 60)), [("g".to_owned(), "n".to_owned())]);
+        assert_eq!(failed.take_retries(at(0)), []);
+        assert_eq!(failed.take_retries(at(3600 + 60)), [("g".to_owned(), "n".to_owned())]);
 
-        let mut back = arrivals(&config);
+        let mut back = tracker(&config);
         assert!(back.take_due(group, &known(|_| {}), at(YEARS)));
         end(&mut back, "uid-n", at(YEARS), true);
         for (second, expected) in [(0, false), (100, false), (3600, true)] {
@@ -318,6 +318,6 @@ mod tests {
         let mut still = group("g");
         still.new_nodes = false;
         let config = config(vec![still]);
-        assert!(!arrivals(&config).take_due(&config.groups[0], &known(|_| {}), at(0)));
+        assert!(!tracker(&config).take_due(&config.groups[0], &known(|_| {}), at(0)));
     }
 }

@@ -20,7 +20,7 @@
 
 pub use quayctl_core::{
     cluster_error, config, decode, elector, now, outcome, outside_text, plan, render, report, runner,
-    scheduler, watch_event, words,
+    scheduler, serve, watch_event, words,
 };
 
 pub mod cli;

@@ -16,5 +16,6 @@ pub mod render;
 pub mod report;
 pub mod runner;
 pub mod scheduler;
+pub mod serve;
 pub mod watch_event;
 pub mod words;

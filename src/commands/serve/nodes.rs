@@ -44,7 +44,7 @@ impl Lead<'_> {
             NodeSeen::Trouble(error) => return self.on_nodes_trouble(Some(&error)),
             NodeSeen::Gone(name) => {
                 self.nodes.remove(&name);
-                self.tracker.forget_node(&name);
+                self.tracker.remove_node(&name);
                 self.gate.forget_node(&name);
             }
             NodeSeen::Node(listed) => {

@@ -253,7 +253,7 @@ impl ScheduledGroup {
         ScheduledGroup {
             name: group.name.clone(),
             content,
-            marks_nodes: group.ready_label || group.remove_taint.is_some(),
+            marks_nodes: super::marks_nodes(group),
             overlap: group.overlap,
             catch_up: group.catch_up,
             catch_up_limit: SignedDuration::from_secs(group.catch_up_limit_seconds.into()),

@@ -5,7 +5,7 @@
 //! after that at intervals that double. One whose Job has failed is tried again at the same intervals,
 //! also where it stays.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,22 +13,24 @@ use jiff::{SignedDuration, Timestamp};
 use crate::config::{Config, Group};
 use crate::plan::{KnownNode, content_of};
 
-/// The longest interval between two Jobs for a node that comes and goes.
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
+/// The longest time between two Jobs of a node that comes and goes.
+const MAX_DELAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// How long after its TTL a Job may still be there: the controller that deletes it has others to delete.
 const TTL_GRACE: SignedDuration = SignedDuration::from_secs(60);
 
-/// What is known of every node, for every group that follows nodes.
+/// All nodes as they are now, and what every group that follows nodes knows of them.
 #[derive(Debug, Default)]
 pub struct NodeTracker {
+    /// By name.
+    nodes: BTreeMap<String, KnownNode>,
     groups: HashMap<String, GroupNodes>,
 }
 
 #[derive(Debug, Default)]
 struct GroupNodes {
     content: String,
-    /// How long a Job stays that is over.
+    /// How long a finished Job stays.
     keep: SignedDuration,
     by_node: HashMap<Arc<str>, NodeState>,
 }
@@ -61,6 +63,24 @@ pub struct JobEnd<'a> {
 }
 
 impl NodeTracker {
+    /// Takes a node in as it is now; whether it was not known like that.
+    pub fn insert(&mut self, node: KnownNode) -> bool {
+        if self.nodes.get(&node.whole().name) == Some(&node) {
+            return false;
+        }
+        self.nodes.insert(node.whole().name.clone(), node);
+        true
+    }
+
+    pub fn node(&self, name: &str) -> Option<&KnownNode> {
+        self.nodes.get(name)
+    }
+
+    /// In the order of their names.
+    pub fn nodes(&self) -> impl Iterator<Item = &KnownNode> {
+        self.nodes.values()
+    }
+
     /// Another config is in force. A group of other content begins anew with every node.
     pub fn apply_config(&mut self, config: &Config) {
         let mut before = std::mem::take(&mut self.groups);
@@ -91,7 +111,7 @@ impl NodeTracker {
         state.last = Some(last);
         // The Job of the last time is there for that long, and says that nothing is left to do.
         let keep = SignedDuration::from_secs(group.keep_jobs_seconds.into());
-        if now.duration_since(last) < pause(keep, state.repeats) {
+        if now.duration_since(last) < delay(keep, state.repeats) {
             return false;
         }
         state.repeats += 1;
@@ -104,7 +124,7 @@ impl NodeTracker {
         for (group, nodes) in &mut self.groups {
             for (node, state) in &mut nodes.by_node {
                 // A time that a clock has set which was ahead is no later than one that is set now.
-                let latest = now.checked_add(pause(nodes.keep, state.repeats) + TTL_GRACE).ok();
+                let latest = now.checked_add(delay(nodes.keep, state.repeats) + TTL_GRACE).ok();
                 state.retry_at = state.retry_at.map(|at| latest.map_or(at, |latest| at.min(latest)));
                 if state.is_for && state.retry_at.is_some_and(|at| at <= now) {
                     state.retry_at = None;
@@ -115,6 +135,14 @@ impl NodeTracker {
         }
         due.sort();
         due
+    }
+
+    /// All nodes are there, and nothing is to be done about that.
+    pub fn mark_all_known(&mut self, group: &Group) {
+        let nodes: Vec<KnownNode> = self.nodes.values().cloned().collect();
+        for node in nodes {
+            self.mark_known(group, &node);
+        }
     }
 
     /// `node` is there, and nothing is to be done about that.
@@ -131,7 +159,7 @@ impl NodeTracker {
         let Some(GroupNodes { keep, by_node, .. }) = nodes else { return };
         let Some(state) = by_node.get_mut(node).filter(|state| *state.uid == *uid) else { return };
         state.last = Some(at);
-        let again = at.checked_add(pause(*keep, state.repeats) + TTL_GRACE).ok();
+        let again = at.checked_add(delay(*keep, state.repeats) + TTL_GRACE).ok();
         state.retry_at = again.filter(|_| !succeeded && is_last);
         if succeeded && !is_last {
             state.repeats = 0;
@@ -139,7 +167,8 @@ impl NodeTracker {
     }
 
     /// The node is gone: another of its name is another.
-    pub fn forget_node(&mut self, node: &str) {
+    pub fn remove_node(&mut self, node: &str) {
+        self.nodes.remove(node);
         for nodes in self.groups.values_mut() {
             nodes.by_node.remove(node);
         }
@@ -166,8 +195,8 @@ impl NodeState {
 }
 
 /// Until the next Job of a node that has had so many again.
-fn pause(keep: SignedDuration, repeats: u32) -> SignedDuration {
-    (keep * (1 << repeats.min(10))).min(LONGEST_PAUSE.max(keep))
+fn delay(keep: SignedDuration, repeats: u32) -> SignedDuration {
+    (keep * (1 << repeats.min(10))).min(MAX_DELAY.max(keep))
 }
 
 #[cfg(test)]
@@ -272,7 +301,7 @@ mod tests {
         let down = known(|node| (node.ready, node.uid) = (false, "another".into()));
         tracker.take_due(&changed.groups[0], &down, at(3));
         assert!(tracker.take_due(&changed.groups[0], &replaced, at(4)));
-        tracker.forget_node("n");
+        tracker.remove_node("n");
         assert!(tracker.groups["g"].by_node.is_empty());
     }
 

@@ -152,7 +152,7 @@ def main():
         log = Lines(serve.stderr)
         log.wait_for("http://")
         address = re.search(r"http://(\S+)", log.lines[0][1]).group(1)
-        first_runs = log.wait_for(f"is over: {args.nodes} succeeded", count=args.groups) - begun
+        first_runs = log.wait_for(f"finished: {args.nodes} succeeded", count=args.groups) - begun
         measured = {"nodes": args.nodes, "groups": args.groups, "runs of all groups, s": round(first_runs, 1)}
 
         # What a kubelet says of its node is kept, so that the simulation takes the new ones for its own.
@@ -176,7 +176,7 @@ def main():
         swaps = []
         for number in range(args.swaps):
             at = swap(mount, config(args.groups, f"1-{number}"))
-            swaps.append(log.wait_for("is in force", after=at) - at)
+            swaps.append(log.wait_for("config reloaded", after=at) - at)
         measured["swap to new config in force, median, s"] = round(statistics.median(swaps), 3)
         measured["longest, s"] = round(max(swaps), 3)
 

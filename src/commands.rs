@@ -60,6 +60,8 @@ pub enum CommandError {
     Stopped(u8),
     #[error("error: cannot write {what}: {source}")]
     Output { what: String, source: io::Error },
+    #[error("error: failed to {what}: {source}")]
+    Start { what: &'static str, source: io::Error },
 }
 
 impl CommandError {
@@ -68,7 +70,7 @@ impl CommandError {
             CommandError::Usage(_) | CommandError::Config(_) | CommandError::Render(_) => USAGE,
             CommandError::Cluster(_) => NO_CLUSTER,
             CommandError::Stopped(code) => *code,
-            CommandError::Output { .. } => FAILURE,
+            CommandError::Output { .. } | CommandError::Start { .. } => FAILURE,
         }
     }
 }
@@ -85,7 +87,7 @@ pub fn execute(cli: Cli) -> Result<u8, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| CommandError::Output { what: "to the runtime".to_owned(), source })?;
+        .map_err(|source| CommandError::Start { what: "start the runtime", source })?;
     match command {
         Command::Run(args) => runtime.block_on(run::run(&global, &args)),
         Command::Serve(args) => runtime.block_on(serve::serve(&global, &args)),

@@ -158,11 +158,11 @@ impl EventFields {
                 (EventType::Warning, "RunFailed", "FinishRun", note)
             }
             ControllerEvent::ConfigReloadFailed { text } => {
-                let note = format!("the last good config stays in force: {text}");
+                let note = format!("keeping the last valid config: {text}");
                 (EventType::Warning, "ConfigReloadFailed", "ReloadConfig", note)
             }
             ControllerEvent::ConfigReloaded => {
-                let note = "what the config's files say is in force".to_owned();
+                let note = "the changed config is in force".to_owned();
                 (EventType::Normal, "ConfigReloaded", "ReloadConfig", note)
             }
         };

@@ -19,17 +19,7 @@ use crate::decode::{Omit, Read};
 use crate::plan::ListedNode;
 use crate::plan::node::{OMIT, WireNode};
 use crate::runner::RETRY_TIMEOUT;
-
-/// What the watch of the nodes noticed.
-#[derive(Debug)]
-pub enum NodeSeen {
-    /// As it is now.
-    Node(Box<ListedNode>),
-    /// By name.
-    Gone(String),
-    /// The watch failed and tries again by itself.
-    Trouble(ClusterError),
-}
+use crate::serve::NodeEvent;
 
 /// A running watch of all nodes.
 #[expect(missing_debug_implementations, reason = "it holds a stream")]
@@ -39,7 +29,7 @@ pub struct NodeWatch {
 }
 
 enum NodeNotice {
-    Seen(NodeSeen),
+    Seen(NodeEvent),
     Denied(ClusterError),
     Listed,
 }
@@ -93,11 +83,11 @@ impl Cluster {
 
 impl NodeWatch {
     /// The next change; waits for ever where nothing happens. May be dropped and called again.
-    pub async fn next(&mut self) -> NodeSeen {
+    pub async fn next(&mut self) -> NodeEvent {
         loop {
             match self.stream.next().await {
                 Some(NodeNotice::Seen(seen)) => return seen,
-                Some(NodeNotice::Denied(error)) => return NodeSeen::Trouble(error),
+                Some(NodeNotice::Denied(error)) => return NodeEvent::Interrupted(error),
                 Some(NodeNotice::Listed) => {}
                 None => std::future::pending().await,
             }
@@ -113,17 +103,17 @@ impl NodeWatch {
     async fn first_list(&mut self, answer: &mut Option<ClusterError>) -> Result<(), ClusterError> {
         loop {
             match self.stream.next().await {
-                Some(NodeNotice::Seen(NodeSeen::Node(node))) => self.there.push(*node),
+                Some(NodeNotice::Seen(NodeEvent::Node(node))) => self.there.push(*node),
                 Some(NodeNotice::Denied(error)) => return Err(error),
                 Some(NodeNotice::Listed) | None => return Ok(()),
                 // A list that broke off begins again from its first page.
-                Some(NodeNotice::Seen(NodeSeen::Trouble(error))) => {
+                Some(NodeNotice::Seen(NodeEvent::Interrupted(error))) => {
                     self.there.clear();
                     if let ClusterError::Api { .. } = error {
                         *answer = Some(error);
                     }
                 }
-                Some(NodeNotice::Seen(NodeSeen::Gone(_))) => {}
+                Some(NodeNotice::Seen(NodeEvent::Gone(_))) => {}
             }
         }
     }
@@ -151,26 +141,26 @@ fn notices(
         match event {
             Ok(Event::Apply(WatchedNode { listed: node, .. })) => {
                 there.insert(node.node.name.clone());
-                notices.push(NodeNotice::Seen(NodeSeen::Node(Box::new(node))));
+                notices.push(NodeNotice::Seen(NodeEvent::Node(Box::new(node))));
             }
             Ok(Event::InitApply(WatchedNode { listed: node, .. })) => {
                 listed.insert(node.node.name.clone());
-                notices.push(NodeNotice::Seen(NodeSeen::Node(Box::new(node))));
+                notices.push(NodeNotice::Seen(NodeEvent::Node(Box::new(node))));
             }
             Ok(Event::Delete(WatchedNode { listed: node, .. })) => {
                 there.remove(&node.node.name);
-                notices.push(NodeNotice::Seen(NodeSeen::Gone(node.node.name)));
+                notices.push(NodeNotice::Seen(NodeEvent::Gone(node.node.name)));
             }
             Ok(Event::Init) => listed.clear(),
             Ok(Event::InitDone) => {
                 let before = std::mem::replace(&mut there, std::mem::take(&mut listed));
                 let gone = before.into_iter().filter(|name| !there.contains(name));
-                notices.extend(gone.map(|name| NodeNotice::Seen(NodeSeen::Gone(name))));
+                notices.extend(gone.map(|name| NodeNotice::Seen(NodeEvent::Gone(name))));
                 notices.push(NodeNotice::Listed);
             }
             Err(WatchFailure { error, is_refused, .. }) => notices.push(match is_refused {
                 true => NodeNotice::Denied(trouble(&error)),
-                false => NodeNotice::Seen(NodeSeen::Trouble(trouble(&error))),
+                false => NodeNotice::Seen(NodeEvent::Interrupted(trouble(&error))),
             }),
         }
         futures::stream::iter(notices)
@@ -206,9 +196,9 @@ mod tests {
         let words: Vec<String> =
             notices(futures::stream::iter(events), |error| failure("s", "nodes", None, error))
                 .map(|notice| match notice {
-                    NodeNotice::Seen(NodeSeen::Node(node)) => node.node.name.clone(),
-                    NodeNotice::Seen(NodeSeen::Gone(name)) => format!("gone {name}"),
-                    NodeNotice::Seen(NodeSeen::Trouble(_)) => "trouble".to_owned(),
+                    NodeNotice::Seen(NodeEvent::Node(node)) => node.node.name.clone(),
+                    NodeNotice::Seen(NodeEvent::Gone(name)) => format!("gone {name}"),
+                    NodeNotice::Seen(NodeEvent::Interrupted(_)) => "trouble".to_owned(),
                     NodeNotice::Denied(error) => error.to_string(),
                     NodeNotice::Listed => "listed".to_owned(),
                 })

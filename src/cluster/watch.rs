@@ -143,8 +143,9 @@ impl Watches {
         self.listed.extend(listed);
     }
 
-    pub fn is_watching(&self, namespace: &str) -> bool {
-        self.namespaces.contains_key(namespace)
+    /// Namespaces that it follows.
+    pub fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.namespaces.keys().map(String::as_str)
     }
 
     /// Follows only these namespaces of those that it follows.

@@ -51,8 +51,8 @@ pub async fn run(global: &GlobalArgs, args: &RunArgs) -> Result<u8, CommandError
     let run_id = run_id(global, || RunId::fresh(started_at, std::process::id()))?;
     let report_file = open_report(args)?;
 
-    let signals =
-        Signals::listen().map_err(|source| CommandError::Output { what: "to signals".into(), source })?;
+    let signals = Signals::listen()
+        .map_err(|source| CommandError::Start { what: "install signal handlers", source })?;
     let ready = tokio::select! {
         ready = prepare(global, args, &loaded, &renderer, run_id, started) => ready?,
         () = signals.stop.cancelled() => return Err(CommandError::Stopped(signals.exit_code().unwrap_or(FAILURE))),

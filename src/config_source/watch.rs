@@ -86,15 +86,9 @@ impl ConfigWatch {
         }
     }
 
-    /// Makes [`changed`](ConfigWatch::changed) look at once, without waiting for a notice.
-    pub fn look_now(&self) {
-        self.asked.notify_one();
-    }
-
-    /// Makes [`changed`](ConfigWatch::changed) yield the present state once more.
-    pub fn forget(&mut self) {
-        self.known.clear();
-        self.look_now();
+    /// Notified, it makes [`changed`](ConfigWatch::changed) look at once, without waiting for a notice.
+    pub fn trigger(&self) -> Arc<Notify> {
+        self.asked.clone()
     }
 
     async fn time_to_look(&mut self) {
@@ -113,7 +107,8 @@ impl ConfigWatch {
         }
     }
 
-    fn look(&mut self) -> Option<Result<Loaded, LoadError>> {
+    /// Looks at once, and loads the files where they differ from the state that was yielded last.
+    pub fn look(&mut self) -> Option<Result<Loaded, LoadError>> {
         // First the watch, then the files: what happens in between is noticed.
         let is_watched = self.watch();
         self.burst = None;

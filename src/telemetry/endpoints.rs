@@ -36,10 +36,15 @@ impl Health {
         self.lock().ready = ready;
     }
 
-    /// Since when the files say what cannot be taken over. It does not make the process unready: it goes
-    /// on with the last good config, and a restart would leave it with none.
-    pub fn set_stale(&self, since: Option<Timestamp>) {
-        self.lock().stale = since;
+    /// The files say what cannot be taken over. It does not make the process unready: it goes on with the
+    /// last valid config, and a restart would leave it with none.
+    pub fn mark_stale(&self, now: Timestamp) {
+        self.lock().stale.get_or_insert(now);
+    }
+
+    /// The config in force is what the files say.
+    pub fn mark_current(&self) {
+        self.lock().stale = None;
     }
 
     /// Whether another process is the leader.

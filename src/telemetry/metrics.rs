@@ -118,7 +118,7 @@ impl Metrics {
     }
 
     /// A node was brought up to date between two runs.
-    pub fn arrival(&self, group: &str) {
+    pub fn new_node(&self, group: &str) {
         self.begin(group);
         self.families.new_nodes.get_or_create(&of(group)).inc();
     }

@@ -57,15 +57,15 @@ fn serve_follows_an_edit_hands_over_in_a_rollout_and_readies_a_node_that_joins()
     let rights = crate::support::root().join("deploy/serve/rbac-nodes-patch.yaml");
     installed.kubectl(&["apply", "-f", rights.to_str().expect("UTF-8")]);
     let site = &installed.site;
-    logged(&installed, "is over: 1 succeeded", 1);
+    logged(&installed, "finished: 1 succeeded", 1);
     let first = serving(&installed).expect("it serves");
 
     // The kubelet of this bed looks every 5 s, where others take a minute.
     let begun = Instant::now();
     edit(&installed, &config(&images[1]));
-    logged(&installed, "the config has changed and is in force", 1);
+    logged(&installed, "config reloaded", 1);
     let by_itself = begun.elapsed();
-    logged(&installed, "is over: 1 succeeded", 2);
+    logged(&installed, "finished: 1 succeeded", 2);
     assert!(site.held(STAYS).contains(&images[1]), "{:?}", site.held(STAYS));
 
     // The third image is slow, so that its run is under way when the pod is replaced.
@@ -74,7 +74,7 @@ fn serve_follows_an_edit_hands_over_in_a_rollout_and_readies_a_node_that_joins()
     edit(&installed, &config(&images[2]));
     let selector = "-l=app.kubernetes.io/component=serve";
     installed.kubectl(&["annotate", "pod", selector, "example.com/edited=now", "--overwrite"]);
-    logged(&installed, "the config has changed and is in force", 2);
+    logged(&installed, "config reloaded", 2);
     let asked = begun.elapsed();
     site.eventually("the pull has begun", || (face.active() > 0).then_some(()));
     installed.kubectl(&["rollout", "restart", "deployment/quayctl-controller"]);
@@ -89,7 +89,7 @@ fn serve_follows_an_edit_hands_over_in_a_rollout_and_readies_a_node_that_joins()
     let jobs = installed.pulls();
     assert_eq!(jobs.iter().filter(of_third).count(), 1, "the next pod goes on with it: {jobs:?}");
     assert!(site.held(STAYS).contains(&images[2]), "{:?}", site.held(STAYS));
-    logged(&installed, "is over: 1 succeeded", 1);
+    logged(&installed, "finished: 1 succeeded", 1);
 
     // A node that joins is one that was not known before, without our images.
     for image in &images {

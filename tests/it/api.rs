@@ -698,7 +698,7 @@ async fn a_thousand_runs_of_serve_take_no_more_memory_than_a_hundred() {
         let serve = Serving::start_with(kubeconfig.path(), "pulls", config.path(), &[], &[]);
         let mut resident = Vec::new();
         for runs in [100, 1000] {
-            serve.wait_for_nth("is over: 1 succeeded, 0 failed, 0 skipped", runs);
+            serve.wait_for_nth("finished: 1 succeeded, 0 failed, 0 skipped", runs);
             let status = std::fs::read_to_string(format!("/proc/{}/status", serve.pid())).unwrap();
             let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
             resident.push(line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap());

@@ -255,13 +255,13 @@ async fn a_gate_needs_the_manifest_that_lets_nodes_be_patched() {
     let node = Node { name: "node-011".to_owned(), ..Node::default() };
     let (_, kubeconfig) = identity_with(bed, &["deploy/serve/rbac.yaml"], None);
     let refused =
-        connect(kubeconfig.path()).await.open_gate(&node, key, Some("0123456789abcdef"), None).await;
+        connect(kubeconfig.path()).await.mark_node_ready(&node, key, Some("0123456789abcdef"), None).await;
     let error = refused.unwrap_err().to_string();
     assert!(error.contains("not allowed to patch nodes in the whole cluster"), "{error}");
     let files = ["deploy/serve/rbac.yaml", "deploy/serve/rbac-nodes-patch.yaml"];
     let (_, kubeconfig) = identity_with(bed, &files, None);
     let cluster = connect(kubeconfig.path()).await;
-    cluster.open_gate(&node, key, Some("0123456789abcdef"), None).await.unwrap();
+    cluster.mark_node_ready(&node, key, Some("0123456789abcdef"), None).await.unwrap();
     assert_eq!(bed.get(&["get", "node", "node-011"])["metadata"]["labels"][key], "0123456789abcdef");
     cluster.remove_ready_label("node-011", key).await.unwrap();
 }
@@ -318,7 +318,7 @@ fn serve_runs_with_exactly_the_rights_of_its_deployment() {
     let bed = shared();
     let (namespace, kubeconfig) = identity_with(bed, &["deploy/serve/rbac.yaml"], None);
     let (_mount, serving) = serve_as(kubeconfig.path(), &namespace, "node-012", "", &[]);
-    serving.wait_for("of group \"rights\" is over: 1 succeeded, 0 failed, 0 skipped");
+    serving.wait_for_nodes("rights", "succeeded", 1);
     assert_eq!(serving.page("/readyz"), (200, "ok".to_owned()));
     eventually("it has told of the run in Events on its pod", || {
         let events = bed.get(&["get", "events.events.k8s.io", "-n", &namespace]);

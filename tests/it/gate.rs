@@ -8,9 +8,10 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use quayctl_controller::cluster::{Cluster, ConnectOptions, GateError};
+use quayctl_controller::cluster::{Cluster, ConnectOptions};
 use quayctl_controller::config::{RemovedTaint, TaintEffect};
 use quayctl_controller::plan::Node;
+use quayctl_controller::scheduler::NodePatchError;
 use serde_json::{Value, json};
 
 use crate::support::bed::Bed;
@@ -73,11 +74,11 @@ async fn the_label_is_set_moves_and_goes() {
     let cluster = connect(&bed().kubeconfig()).await;
     create_node("labelled", &json!([]));
     let (_, fresh) = node(&cluster, "labelled").await;
-    cluster.open_gate(&fresh, KEY, Some(FIRST), None).await.unwrap();
+    cluster.mark_node_ready(&fresh, KEY, Some(FIRST), None).await.unwrap();
     let (shown, labelled) = node(&cluster, "labelled").await;
     assert_eq!(shown["metadata"]["labels"][KEY], FIRST);
 
-    cluster.open_gate(&labelled, KEY, Some(SECOND), None).await.unwrap();
+    cluster.mark_node_ready(&labelled, KEY, Some(SECOND), None).await.unwrap();
     assert_eq!(node(&cluster, "labelled").await.0["metadata"]["labels"][KEY], SECOND);
     cluster.remove_ready_label("labelled", KEY).await.unwrap();
     cluster.remove_ready_label("labelled", KEY).await.expect("once more is fine");
@@ -98,12 +99,12 @@ async fn one_taint_goes_whatever_its_value_and_the_others_stay() {
         ]),
     );
     let (_, tainted) = node(&cluster, "tainted").await;
-    cluster.open_gate(&tainted, KEY, None, Some(&starting())).await.unwrap();
+    cluster.mark_node_ready(&tainted, KEY, None, Some(&starting())).await.unwrap();
     let (shown, _) = node(&cluster, "tainted").await;
     let left = ["example.com/other", "example.com/starting", "example.com/last"];
     assert_eq!(taint_keys(&shown), left, "of the key with two effects one is left: {shown}");
     assert!(shown["metadata"]["labels"][KEY].is_null());
-    cluster.open_gate(&tainted, KEY, None, Some(&starting())).await.expect("gone is fine");
+    cluster.mark_node_ready(&tainted, KEY, None, Some(&starting())).await.expect("gone is fine");
     delete_node("tainted");
 }
 
@@ -117,7 +118,7 @@ async fn taints_that_are_removed_at_the_same_time_all_go() {
     let removals = keys.map(|key| {
         let taint = RemovedTaint { key: key.to_owned(), effect: TaintEffect::NoSchedule };
         let (cluster, contended) = (cluster.clone(), contended.clone());
-        async move { cluster.open_gate(&contended, KEY, None, Some(&taint)).await }
+        async move { cluster.mark_node_ready(&contended, KEY, None, Some(&taint)).await }
     });
     for removed in futures::future::join_all(removals).await {
         removed.unwrap();
@@ -133,11 +134,11 @@ async fn a_node_that_is_gone_or_replaced_is_left_alone() {
     create_node("replaced", &taints);
     let (_, old) = node(&cluster, "replaced").await;
     delete_node("replaced");
-    cluster.open_gate(&old, KEY, Some(FIRST), Some(&starting())).await.expect("gone is fine");
+    cluster.mark_node_ready(&old, KEY, Some(FIRST), Some(&starting())).await.expect("gone is fine");
     cluster.remove_ready_label("replaced", KEY).await.expect("gone is fine");
 
     create_node("replaced", &taints);
-    cluster.open_gate(&old, KEY, Some(FIRST), Some(&starting())).await.expect("it is another node");
+    cluster.mark_node_ready(&old, KEY, Some(FIRST), Some(&starting())).await.expect("it is another node");
     let (shown, _) = node(&cluster, "replaced").await;
     assert!(shown["metadata"]["labels"][KEY].is_null(), "another node has nothing of ours: {shown}");
     assert_eq!(taint_keys(&shown), ["example.com/starting"]);
@@ -237,7 +238,7 @@ fn two_taints() -> Value {
 #[tokio::test]
 async fn a_label_is_one_patch_that_names_the_node_by_its_uid() {
     let (server, cluster) = server(&[], json!([])).await;
-    cluster.open_gate(&seen(), KEY, Some(SECOND), None).await.unwrap();
+    cluster.mark_node_ready(&seen(), KEY, Some(SECOND), None).await.unwrap();
     let path = "PATCH /api/v1/nodes/n?&fieldManager=quayctl-controller application/merge-patch+json";
     let body = json!({"metadata": {"uid": "uid-1", "labels": {KEY: SECOND}}});
     assert_eq!(server.requests(), [(path.to_owned(), body)]);
@@ -248,14 +249,14 @@ async fn what_a_node_shows_already_costs_nothing() {
     let (server, cluster) = server(&[], json!([])).await;
     let mut node = seen();
     node.taints.clear();
-    cluster.open_gate(&node, KEY, Some(FIRST), Some(&starting())).await.unwrap();
+    cluster.mark_node_ready(&node, KEY, Some(FIRST), Some(&starting())).await.unwrap();
     assert_eq!(server.requests(), []);
 }
 
 #[tokio::test]
 async fn a_taint_is_removed_only_where_it_was_seen() {
     let (server, cluster) = server(&[], two_taints()).await;
-    cluster.open_gate(&seen(), KEY, None, Some(&starting())).await.unwrap();
+    cluster.mark_node_ready(&seen(), KEY, None, Some(&starting())).await.unwrap();
     let requests = server.requests();
     assert_eq!(requests.len(), 2, "{requests:?}");
     assert!(requests[0].0.starts_with("GET /api/v1/nodes/n"));
@@ -273,12 +274,12 @@ async fn a_taint_is_removed_only_where_it_was_seen() {
 #[tokio::test]
 async fn a_node_that_changes_meanwhile_is_looked_at_again_five_times_at_most() {
     let (contended, cluster) = server(&[422, 409, 422, 422], two_taints()).await;
-    cluster.open_gate(&seen(), KEY, None, Some(&starting())).await.unwrap();
+    cluster.mark_node_ready(&seen(), KEY, None, Some(&starting())).await.unwrap();
     assert_eq!((contended.count("GET"), contended.count("PATCH")), (5, 5));
 
     let (contended, cluster) = server(&[422, 422, 422, 422, 422], two_taints()).await;
-    let error = cluster.open_gate(&seen(), KEY, None, Some(&starting())).await.unwrap_err();
-    assert!(matches!(error, GateError::Contended { .. }), "{error}");
+    let error = cluster.mark_node_ready(&seen(), KEY, None, Some(&starting())).await.unwrap_err();
+    assert!(matches!(error, NodePatchError::Contended { .. }), "{error}");
     assert_eq!((contended.count("GET"), contended.count("PATCH")), (5, 5));
     let told = error.to_string();
     let begins = "cannot change the taint example.com/starting:NoSchedule of node n, 5 times in a row: ";
@@ -286,20 +287,20 @@ async fn a_node_that_changes_meanwhile_is_looked_at_again_five_times_at_most() {
 
     // A label's conflict is another node, or a node that many write to.
     let (contended, cluster) = server(&[409, 409], two_taints()).await;
-    cluster.open_gate(&seen(), KEY, Some(SECOND), None).await.unwrap();
+    cluster.mark_node_ready(&seen(), KEY, Some(SECOND), None).await.unwrap();
     assert_eq!((contended.count("GET"), contended.count("PATCH")), (2, 3));
     let (replaced, cluster) = server(&[409], two_taints()).await;
     *replaced.uid.lock().unwrap() = "uid-2".to_owned();
-    cluster.open_gate(&seen(), KEY, Some(SECOND), Some(&starting())).await.unwrap();
+    cluster.mark_node_ready(&seen(), KEY, Some(SECOND), Some(&starting())).await.unwrap();
     assert_eq!((replaced.count("GET"), replaced.count("PATCH")), (2, 1));
 }
 
 #[tokio::test]
 async fn a_taint_that_is_gone_or_a_node_that_is_another_is_left_alone() {
     let (server, cluster) = server(&[], json!([{"key": "example.com/other", "effect": "NoSchedule"}])).await;
-    cluster.open_gate(&seen(), KEY, None, Some(&starting())).await.unwrap();
+    cluster.mark_node_ready(&seen(), KEY, None, Some(&starting())).await.unwrap();
     *server.taints.lock().unwrap() = two_taints();
     *server.uid.lock().unwrap() = "uid-2".to_owned();
-    cluster.open_gate(&seen(), KEY, None, Some(&starting())).await.unwrap();
+    cluster.mark_node_ready(&seen(), KEY, None, Some(&starting())).await.unwrap();
     assert_eq!((server.count("GET"), server.count("PATCH")), (2, 0));
 }

@@ -60,17 +60,17 @@ fn a_node_that_joins_is_relabelled_or_comes_back_gets_what_it_lacks_and_nothing_
          [[groups]]\nname = \"still\"\nimages = [\"quay.io/team/s:1\"]\nnew_nodes = false\n",
     );
     let mut observer = Observer::start(&bed, &namespace);
-    let serving = Serving::start(&bed, &namespace, &config.config(), &["-v"]);
-    serving.wait_for("of group \"all\" is over: 3 succeeded");
-    serving.wait_for("of group \"still\" is over: 3 succeeded");
+    let serving = Serving::start(&bed, &namespace, &config.config(), &[]);
+    serving.wait_for_nodes("all", "succeeded", 3);
+    serving.wait_for_nodes("still", "succeeded", 3);
 
     let begun = Instant::now();
     join(&bed, &["new-1".to_owned()], |_| {});
     observer.wait_for(is_on("new-1"));
     // The node has to turn Ready first, which the simulation does within a second.
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    serving.wait_for("node new-1 has come and gets the images of group \"all\"");
-    serving.wait_for("of group \"all\" is over: 1 succeeded");
+    serving.wait_for_metric("quayctl_new_nodes_total{group=\"all\"}", 1.0);
+    serving.wait_for_nodes("all", "succeeded", 4);
 
     // Ten times away and back: its Job is there, so there is nothing to do.
     for _ in 0..10 {
@@ -90,8 +90,8 @@ fn a_node_that_joins_is_relabelled_or_comes_back_gets_what_it_lacks_and_nothing_
     // Another node of the same name is another node.
     kubectl(&bed, &["delete", "node", "new-1"]);
     join(&bed, &["new-1".to_owned()], |_| {});
-    serving.wait_for_nth("node new-1 has come and gets the images of group \"all\"", 2);
-    serving.wait_for_nth("of group \"all\" is over: 1 succeeded", 2);
+    serving.wait_for_metric("quayctl_new_nodes_total{group=\"all\"}", 2.0);
+    serving.wait_for_nodes("all", "succeeded", 5);
     assert_eq!(jobs_on(&bed, &namespace, "new-1").len(), 2);
     assert_eq!(serving.metric("quayctl_new_nodes_total{group=\"all\"}"), Some(2.0));
     let series =
@@ -110,7 +110,7 @@ fn many_nodes_that_join_at_once_stay_within_the_limit() {
     );
     let observer = Observer::start(&bed, &namespace);
     let serving = Serving::start(&bed, &namespace, &config.config(), &[]);
-    serving.wait_for("of group \"b\" is over: 1 succeeded");
+    serving.wait_for_nodes("b", "succeeded", 1);
     let names: Vec<String> = (0..100).map(|n| format!("new-{n:03}")).collect();
     join(&bed, &names, |_| {});
     let (most, on_a_node) = observer.most_live_jobs(202);
@@ -129,7 +129,7 @@ fn a_ready_node_is_labelled_and_its_startup_taint_goes() {
     let gate = "ready_label = true\nremove_taint = \"example.com/starting:NoSchedule\"";
     let mount = mount(&config("1", gate));
     let serving = Serving::start(&bed, &namespace, &mount.config(), &[]);
-    serving.wait_for("of group \"g\" is over: 2 succeeded");
+    serving.wait_for_nodes("g", "succeeded", 2);
     let wait = |node: &str, what: &str| {
         kubectl(&bed, &["wait", &format!("node/{node}"), &format!("--for=jsonpath={what}"), "--timeout=30s"]);
     };
@@ -157,16 +157,17 @@ fn a_ready_node_is_labelled_and_its_startup_taint_goes() {
 
     // The label moves once the new images are there, and not before.
     mount.swap(&[("quayctl.toml", &config("2", gate))]);
-    serving.wait_for("of group \"g\" is over: 3 succeeded");
+    // Two at the start, the one that joined, and now all three.
+    serving.wait_for_nodes("g", "succeeded", 6);
     let second = content("2");
     assert_ne!(first, second);
     wait("new-1", &format!("{{.metadata.labels.quayctl-controller/g}}={second}"));
     mount.swap(&[("quayctl.toml", &config("not-found", gate))]);
-    serving.wait_for("of group \"g\" is over: 0 succeeded, 3 failed");
+    serving.wait_for_nodes("g", "failed", 3);
     assert_eq!(label("new-1"), Some(second));
 
     mount.swap(&[("quayctl.toml", &config("2", "").replace("\"g\"", "\"h\""))]);
-    serving.wait_for("of group \"h\" is over: 3 succeeded");
+    serving.wait_for_nodes("h", "succeeded", 3);
     let until = Instant::now() + Duration::from_secs(30);
     while ["node-001", "node-002", "new-1"].iter().any(|node| label(node).is_some()) {
         assert!(Instant::now() < until, "the label goes when its group goes");
@@ -182,7 +183,8 @@ fn a_node_that_fails_is_ended_without_taking_the_process_along() {
     let mut observer = Observer::start(&bed, &namespace);
     let serving = Serving::start(&bed, &namespace, &config.config(), &[]);
     serving.wait_for("image-not-found: quay.io/team/not-found:1 on");
-    serving.wait_for("of group \"g\" is over: 0 succeeded, 2 failed");
+    serving.wait_for_nodes("g", "failed", 2);
+    assert_eq!(serving.metric("quayctl_nodes_total{group=\"g\",verdict=\"succeeded\"}"), Some(0.0));
     observer.wait_for(is_over);
     assert_eq!(serving.metric("quayctl_failures_total{group=\"g\",reason=\"image-not-found\"}"), Some(2.0));
     assert_eq!(serving.terminate().code, Some(0), "failed nodes are no failure of the process");

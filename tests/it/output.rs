@@ -466,22 +466,24 @@ async fn serve_tells_a_failed_run_once_for_each_cause_and_with_its_date() {
         let kubeconfig = cluster.kubeconfig.path().to_owned();
         tokio::task::spawn_blocking(move || {
             let serving = Serving::start_with(&kubeconfig, "pulls", &config, &[], &[]);
-            serving.wait_for("of group \"g\" is over: 4 succeeded, 36 failed");
+            serving.wait_for_nodes("g", "failed", 36);
+            serving.wait_for("api-error on 36 nodes");
             serving.terminate()
         })
     };
     let served = served.await.unwrap();
     let first: Vec<&str> = served.log.lines().filter(|line| line.contains("WARN")).take(2).collect();
     assert!(
-        first[0].contains("is over") && first[1].contains("api-error on 36 nodes (node-0, "),
+        first[0].contains("finished: 4 succeeded, 36 failed")
+            && first[1].contains("api-error on 36 nodes (node-0, "),
         "{}",
         served.log
     );
     let warnings = served.log.lines().filter(|line| line.contains("WARN")).count();
-    let runs = served.log.lines().filter(|line| line.contains("is over")).count();
+    let runs = served.log.lines().filter(|line| line.contains(" finished: ")).count();
     assert_eq!(warnings, 2 * runs, "one line for the run and one for the cause: {}", served.log);
     assert!(served.log.contains("of group \"g\" (at the start)"), "{}", served.log);
-    assert!(!served.log.contains("missed") && !served.log.contains("Ctrl-C"), "{}", served.log);
+    assert!(!served.log.contains("catch-up") && !served.log.contains("Ctrl-C"), "{}", served.log);
     for line in served.log.lines() {
         let date = line.split('T').next().unwrap();
         assert!(jiff::civil::Date::strptime("%Y-%m-%d", date).is_ok(), "{line}");

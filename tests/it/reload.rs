@@ -38,12 +38,13 @@ fn pod(bed: &Bed, namespace: &str) -> String {
     pod["metadata"]["uid"].as_str().unwrap().to_owned()
 }
 
-/// Reasons of the Events about that pod.
-fn reasons(bed: &Bed, namespace: &str) -> Vec<String> {
+/// Reasons and notes of the Events about that pod.
+fn events(bed: &Bed, namespace: &str) -> Vec<(String, String)> {
     let about = "involvedObject.name=serve,involvedObject.kind=Pod";
     let events = bed.get(&["get", "events", "-n", namespace, "--field-selector", about]);
-    let reason = |event: &Value| event["reason"].as_str().unwrap_or_default().to_owned();
-    events["items"].as_array().unwrap().iter().map(reason).collect()
+    let text = |event: &Value, key: &str| event[key].as_str().unwrap_or_default().to_owned();
+    let events = events["items"].as_array().unwrap().iter();
+    events.map(|event| (text(event, "reason"), text(event, "message"))).collect()
 }
 
 #[test]
@@ -54,12 +55,14 @@ fn a_bad_config_keeps_the_last_good_one_and_everybody_can_see_it() {
     let mount = mount(&group("g", "1", HALF));
     let environment =
         [("POD_NAME", "serve"), ("POD_NAMESPACE", namespace.as_str()), ("POD_UID", uid.as_str())];
-    let serving = Serving::start_with(&bed.kubeconfig(), &namespace, &mount.config(), &[], &environment);
-    serving.wait_for("of group \"g\" is over: 2 succeeded");
+    // What a terminal gets has colours, and nothing else does.
+    let flags = ["--color", "always"];
+    let serving = Serving::start_with(&bed.kubeconfig(), &namespace, &mount.config(), &flags, &environment);
+    serving.wait_for_nodes("g", "succeeded", 2);
     assert_eq!(serving.metric("quayctl_config_last_reload_successful"), Some(1.0));
 
     swap(&mount, &group("g", "2", "node_selector = \"zone in (\"\ndeadlin = \"5m\""));
-    serving.wait_for("the changed config is not used, the last good one stays in force");
+    serving.wait_for_metric("quayctl_config_reloads_total{result=\"failed\"}", 1.0);
     // The whole diagnostics: its lines come one after another.
     let diagnostics = ["quayctl.toml:4:", "quayctl.toml:5:", "did you mean `deadline`?"];
     for text in diagnostics {
@@ -71,8 +74,8 @@ fn a_bad_config_keeps_the_last_good_one_and_everybody_can_see_it() {
     assert_eq!(serving.metric("quayctl_config_last_reload_successful"), Some(0.0));
 
     swap(&mount, &group("g", "3", HALF));
-    serving.wait_for("the config has changed and is in force: 1 group,");
-    serving.wait_for_nth("of group \"g\" is over: 2 succeeded", 2);
+    serving.wait_for_reloads(1);
+    serving.wait_for_nodes("g", "succeeded", 4);
     assert_eq!(serving.page("/readyz"), (200, "ok".to_owned()));
     assert_eq!(serving.metric("quayctl_config_last_reload_successful"), Some(1.0));
     assert_eq!(serving.metric("quayctl_config_reloads_total{result=\"failed\"}"), Some(1.0));
@@ -84,8 +87,11 @@ fn a_bad_config_keeps_the_last_good_one_and_everybody_can_see_it() {
     let until = Instant::now() + Duration::from_secs(30);
     let expected = ["RunStarted", "RunFinished", "ConfigReloadFailed", "ConfigReloaded"];
     loop {
-        let found = reasons(bed, &namespace);
-        if expected.iter().all(|reason| found.iter().any(|found| found == reason)) {
+        let found = events(bed, &namespace);
+        if expected.iter().all(|reason| found.iter().any(|(found, _)| found == reason)) {
+            let (_, refused) = found.iter().find(|(reason, _)| reason == "ConfigReloadFailed").unwrap();
+            assert!(refused.contains("did you mean `deadline`?"), "{refused}");
+            assert!(!refused.contains("[0m") && !refused.contains('\u{1b}'), "no colours: {refused}");
             break;
         }
         assert!(Instant::now() < until, "{found:?}");
@@ -128,7 +134,7 @@ fn twenty_swaps_in_two_seconds_end_with_the_last_one_and_never_mix_two() {
     let (config, template) = files(0);
     let mount = Mount::new(&[("quayctl.toml", &config), ("mine.yaml.hbs", &template)]);
     let serving = Serving::start(bed, &namespace, &mount.config(), &[]);
-    serving.wait_for("of group \"g\" is over: 2 succeeded");
+    serving.wait_for_nodes("g", "succeeded", 2);
     let begun = Instant::now();
     for version in 1..=20 {
         swap(&mount, version);
@@ -140,7 +146,8 @@ fn twenty_swaps_in_two_seconds_end_with_the_last_one_and_never_mix_two() {
     observer.wait_for(|job| job.to_string().contains("quay.io/team/g:20") && bed::is_over(job));
     let (code, words) = serving.page("/readyz");
     assert_eq!((code, words.as_str()), (200, "ok"), "{}", serving.log());
-    assert_eq!(serving.count("not used"), 0, "{}", serving.log());
+    let refused = serving.metric("quayctl_config_reloads_total{result=\"failed\"}");
+    assert_eq!(refused, Some(0.0), "{}", serving.log());
     let served = serving.terminate();
     assert_eq!(served.code, Some(0));
     let jobs = bed.jobs(&namespace);
@@ -157,21 +164,17 @@ fn a_file_that_is_removed_and_comes_back_is_stale_for_that_long() {
     let namespace = bed.namespace("reload-gone");
     let mount = mount(&group("g", "1", HALF));
     let serving = Serving::start(bed, &namespace, &mount.config(), &[]);
-    serving.wait_for("of group \"g\" is over: 2 succeeded");
+    serving.wait_for_nodes("g", "succeeded", 2);
     mount.swap(&[]);
-    serving.wait_for("the changed config is not used");
+    serving.wait_for_metric("quayctl_config_reloads_total{result=\"failed\"}", 1.0);
     assert!(serving.page("/readyz").1.starts_with("stale config since "));
     swap(&mount, &group("g", "1", HALF));
-    serving.wait_for("the config has changed and is in force");
+    serving.wait_for_reloads(1);
     assert_eq!(serving.page("/readyz"), (200, "ok".to_owned()));
-    let served = serving.terminate();
-    assert_eq!(served.code, Some(0));
-    assert_eq!(
-        served.log.matches("of group \"g\" is over").count(),
-        1,
-        "nothing has changed: {}",
-        served.log
-    );
+    let runs = serving.metric("quayctl_runs_total{group=\"g\",verdict=\"succeeded\"}");
+    let running = serving.metric("quayctl_runs_running{group=\"g\"}");
+    assert_eq!((runs, running), (Some(1.0), Some(0.0)), "nothing has changed: {}", serving.log());
+    assert_eq!(serving.terminate().code, Some(0));
 }
 
 #[test]
@@ -188,11 +191,11 @@ fn a_run_keeps_the_config_it_began_with_and_a_group_that_is_gone_runs_no_more() 
     let serving = Serving::start(bed, &namespace, &mount.config(), &[]);
     observer.wait_for(|job| job.to_string().contains("runs-1s:1") && job["status"]["active"] == 1);
     swap(&mount, &group("runs-1s", "2", two));
-    serving.wait_for("is in force");
-    serving.wait_for_nth("of group \"runs-1s\" is over: 3 succeeded", 2);
-    assert_eq!(serving.count("of group \"runs-1s\" (it has changed)"), 1);
+    serving.wait_for_reloads(1);
+    serving.wait_for_nodes("runs-1s", "succeeded", 6);
+    assert_eq!(serving.count("of group \"runs-1s\" (changed)"), 1);
     let over = serving.count("of group \"every\" (");
-    serving.wait_for("of group \"runs-1s\" is over: 3 succeeded");
+    serving.wait_for_nodes("runs-1s", "succeeded", 6);
     assert_eq!(serving.count("of group \"every\" ("), over);
     assert_eq!(serving.metric("quayctl_runs_total{group=\"every\",verdict=\"succeeded\"}"), None);
     serving.terminate();
@@ -210,9 +213,9 @@ fn a_namespace_that_the_config_adds_is_watched_before_its_first_job() {
     let other = bed.namespace("reload-there");
     let mount = mount(&group("g", "1", HALF));
     let serving = Serving::start(bed, &namespace, &mount.config(), &[]);
-    serving.wait_for("of group \"g\" is over: 2 succeeded");
+    serving.wait_for_nodes("g", "succeeded", 2);
     swap(&mount, &group("h", "1", &format!("{HALF}\nnamespace = \"{other}\"")));
-    serving.wait_for("of group \"h\" is over: 2 succeeded");
+    serving.wait_for_nodes("h", "succeeded", 2);
     serving.terminate();
     assert_eq!(bed.jobs(&other).len(), 2);
 }
@@ -223,7 +226,7 @@ fn a_hangup_makes_it_look_at_once_and_an_instance_cannot_change() {
     let namespace = bed.namespace("reload-hup");
     let mount = mount(&group("g", "1", HALF));
     let serving = Serving::start(bed, &namespace, &mount.config(), &[]);
-    serving.wait_for("of group \"g\" is over: 2 succeeded");
+    serving.wait_for_nodes("g", "succeeded", 2);
     swap(&mount, &format!("instance = \"other\"\n{}", group("g", "2", HALF)));
     serving.signal("HUP");
     serving.wait_for("`instance` was \"default\" and is \"other\"");

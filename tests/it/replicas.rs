@@ -114,7 +114,7 @@ fn it_ends_within_five_seconds_also_when_the_api_server_hangs() {
     bed.signal("kube-apiserver", "CONT");
     assert_eq!(served.code, Some(0), "{}", served.log);
     assert!(served.took < Duration::from_secs(5), "{:?}", served.took);
-    assert!(served.log.contains("of group \"g\" is left under way"), "{}", served.log);
+    assert!(served.log.contains("of group \"g\" handed over to the next leader"), "{}", served.log);
     let serving = Serving::start(&bed, &namespace, &config.config(), &[]);
     serving.wait_for_runs("g", 1, 10);
     serving.terminate();

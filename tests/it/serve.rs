@@ -19,8 +19,12 @@ fn groups_run_at_the_start_and_at_their_times() {
          [[groups]]\nname = \"timed\"\nimages = [\"quay.io/team/b:1\"]\nschedule = \"@every 4s\"\nconcurrency = 20\n",
     );
     let serving = Serving::start(bed, &namespace, &config.config(), &[]);
-    serving.wait_for("of group \"plain\" is over: 50 succeeded, 0 failed, 0 skipped");
-    serving.wait_for_nth("of group \"timed\" is over: 50 succeeded", 2);
+    serving.wait_for_nodes("plain", "succeeded", 50);
+    serving.wait_for_nodes("timed", "succeeded", 100);
+    for verdict in ["failed", "skipped"] {
+        let series = format!("quayctl_nodes_total{{group=\"plain\",verdict=\"{verdict}\"}}");
+        assert_eq!(serving.metric(&series), Some(0.0), "{verdict}");
+    }
     assert_eq!(serving.count("of group \"plain\" (at the start)"), 1);
     assert_eq!(serving.page("/healthz"), (200, "ok".to_owned()));
     assert_eq!(serving.page("/readyz"), (200, "ok".to_owned()));
@@ -53,18 +57,17 @@ fn a_killed_process_is_continued_under_the_same_run_and_no_job_is_doubled() {
     );
     let mut observer = Observer::start(bed, &namespace);
     let serving = Serving::start(bed, &namespace, &config.config(), &[]);
-    let first = serving.wait_for("of group \"g\" (at the start)");
-    let id = first.split_whitespace().skip_while(|word| *word != "run").nth(1).unwrap().to_owned();
-    observer.wait_for(bed::is_over);
+    let first = observer.wait_for(bed::is_over);
+    let id = first["metadata"]["labels"]["quayctl-controller/run"].as_str().unwrap();
     serving.signal("KILL");
     serving.end();
     let serving = Serving::start(bed, &namespace, &config.config(), &[]);
     // Where the minute has ended meanwhile, what is continued is the next one's run.
-    serving.wait_for("of group \"g\" is over: 50 succeeded, 0 failed, 0 skipped");
+    serving.wait_for_nodes("g", "succeeded", 50);
+    assert_eq!(serving.metric("quayctl_nodes_total{group=\"g\",verdict=\"failed\"}"), Some(0.0));
     serving.terminate();
     let jobs = bed.jobs(&namespace);
-    let of_first =
-        jobs.iter().filter(|job| job["metadata"]["labels"]["quayctl-controller/run"] == id.as_str());
+    let of_first = jobs.iter().filter(|job| job["metadata"]["labels"]["quayctl-controller/run"] == id);
     let mut nodes: Vec<String> =
         of_first.map(|job| job["metadata"]["annotations"]["quayctl-controller/node"].to_string()).collect();
     let before = nodes.len();

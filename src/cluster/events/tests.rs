@@ -116,7 +116,7 @@ async fn what_is_recorded_is_an_event_on_our_pod() {
     assert_eq!(words(&seen[0]), ["Normal", "RunStarted", "StartRun", "group logging, run r1"]);
     let note = "group logging, run r1: 2 of 50 nodes failed";
     assert_eq!(words(&seen[1]), ["Warning", "RunFailed", "FinishRun", note]);
-    let note = "what the config's files say is in force";
+    let note = "the changed config is in force";
     assert_eq!(words(&seen[2]), ["Normal", "ConfigReloaded", "ReloadConfig", note]);
 }
 
@@ -132,7 +132,7 @@ async fn the_same_once_more_is_counted_and_another_note_is_another_event() {
     let name = seen[2].1["metadata"]["name"].as_str().unwrap();
     assert!(seen[4].0.starts_with(&format!("PATCH {EVENTS}/{name}?")), "{}", seen[4].0);
     assert_eq!(seen[4].1["series"]["count"], 3);
-    assert_eq!(seen[4].1["note"], "the last good config stays in force: line 4");
+    assert_eq!(seen[4].1["note"], "keeping the last valid config: line 4");
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ fn a_long_note_is_cut_between_characters() {
     let note = EventFields::new(&failed(&"ü".repeat(2000))).note;
     assert!(note.len() <= NOTE_BYTES_MAX && note.len() > NOTE_BYTES_MAX - 6, "{}", note.len());
     assert!(
-        note.starts_with("the last good config") && note.contains("ü…ü") && note.ends_with("ü"),
+        note.starts_with("keeping the last valid config") && note.contains("ü…ü") && note.ends_with("ü"),
         "{note}"
     );
     assert_eq!(cut("a".repeat(NOTE_BYTES_MAX)), "a".repeat(NOTE_BYTES_MAX));

@@ -202,7 +202,7 @@ async fn who_asks_is_told_of_what_no_notice_tells() {
     let mut watch = watching(folder.path());
     assert!(watch.look().is_none());
     fs::write(folder.path().join("below/mine.yaml.hbs"), "v2").unwrap();
-    watch.look_now();
+    watch.trigger().notify_one();
     let loaded = next(&mut watch).await.unwrap();
     assert_eq!(loaded.config.templates.user["mine"].text, "v2");
 }
@@ -275,7 +275,7 @@ async fn a_burst_of_notices_is_one_look() {
 
     let mut watch = by_hand();
     watch.noticed.notify_one();
-    watch.look_now();
+    watch.trigger().notify_one();
     assert_eq!(until_look(&mut watch).await, Duration::ZERO);
 }
 

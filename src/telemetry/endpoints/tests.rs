@@ -94,11 +94,12 @@ async fn the_probes_are_told_what_is_so() {
     assert_eq!(ready().await, (200, "ok".into()));
     served.health.set_standby(true);
     assert_eq!(ready().await, (200, "ok, standby".into()));
-    served.health.set_stale(Some("2026-11-25T04:00:00.7Z".parse().unwrap()));
+    served.health.mark_stale("2026-11-25T04:00:00.7Z".parse().unwrap());
+    served.health.mark_stale("2026-11-25T05:00:00Z".parse().unwrap());
     assert_eq!(ready().await, (200, "stale config since 2026-11-25T04:00:00Z, standby".into()));
     served.health.set_standby(false);
     assert_eq!(ready().await, (200, "stale config since 2026-11-25T04:00:00Z".into()));
-    served.health.set_stale(None);
+    served.health.mark_current();
     assert_eq!(ready().await, (200, "ok".into()));
     served.health.set_ready(false);
     assert_eq!(ready().await, (503, "starting".into()));

@@ -134,7 +134,7 @@ fn what_the_process_is_doing_is_shown() {
     metrics.reloaded(true, at);
     metrics.reloaded(false, "2026-11-25T05:00:00Z".parse().unwrap());
     metrics.set_leader(false);
-    metrics.arrival("logging");
+    metrics.new_node("logging");
     metrics.runs_skipped("logging");
     let version = concat!("quayctl_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1");
     let text = metrics.encode();

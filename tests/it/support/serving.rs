@@ -218,6 +218,25 @@ impl Serving {
         assert!(succeeded >= over.0 * nodes as f64, "{succeeded}; log:\n{}", self.log());
     }
 
+    /// Waits until a series has at least this value.
+    #[track_caller]
+    pub fn wait_for_metric(&self, series: &str, value: f64) {
+        self.wait_until(series, |serving| serving.metric(series).is_some_and(|found| found >= value));
+    }
+
+    /// Waits until as many nodes of a group have finished like this, in all of its runs together.
+    #[track_caller]
+    pub fn wait_for_nodes(&self, group: &str, verdict: &str, nodes: usize) {
+        let series = format!("quayctl_nodes_total{{group={group:?},verdict={verdict:?}}}");
+        self.wait_for_metric(&series, nodes as f64);
+    }
+
+    /// Waits until it has taken over as many changes of its config.
+    #[track_caller]
+    pub fn wait_for_reloads(&self, count: usize) {
+        self.wait_for_metric("quayctl_config_reloads_total{result=\"succeeded\"}", count as f64);
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub fn end(mut self) -> Served {

@@ -4,33 +4,21 @@
 //! groups that ask for it get here. When a node is done is the caller's to say. A node that is gone, or
 //! that another of its name has taken the place of, is no error: there is nothing left to tell on it.
 
-use kube::Api;
-use kube::api::{GetParams, Patch, PatchParams};
-use kube::core::Request;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use thiserror::Error;
-
 use super::apply::FIELD_MANAGER;
 use super::error::{Access, api_status, call_error};
 use super::{Cluster, ClusterError};
 use crate::config::RemovedTaint;
 use crate::plan::Node;
+use crate::scheduler::NodePatchError;
+use kube::Api;
+use kube::api::{GetParams, Patch, PatchParams};
+use kube::core::Request;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// Others change a young node's taints too: the cloud's and the node lifecycle's controllers, each a
 /// few times in its first minute.
 const TRIES: u32 = 5;
-
-/// Why a node does not show what is on it.
-#[derive(Debug, Error)]
-pub enum GateError {
-    #[error("cannot change the label {key} of node {node}: {cause}")]
-    Label { node: String, key: String, cause: ClusterError },
-    #[error("cannot remove the taint {taint} of node {node}: {cause}")]
-    Taint { node: String, taint: RemovedTaint, cause: ClusterError },
-    #[error("cannot change the {what} of node {node}, {TRIES} times in a row: {cause}")]
-    Contended { node: String, what: String, cause: ClusterError },
-}
 
 /// The taints as they are, for a `test` compares whole values.
 #[derive(Deserialize)]
@@ -55,13 +43,13 @@ struct Spec {
 impl Cluster {
     /// Sets the label `key` to `content16`, then removes `taint`, on `node` as it was last seen: what it
     /// shows there already costs no request.
-    pub async fn open_gate(
+    pub async fn mark_node_ready(
         &self,
         node: &Node,
         key: &str,
         content16: Option<&str>,
         taint: Option<&RemovedTaint>,
-    ) -> Result<(), GateError> {
+    ) -> Result<(), NodePatchError> {
         // The label first: who waits for the taint to go finds it there.
         if let Some(content) = content16.filter(|content| node.labels.get(key).is_none_or(|v| v != content)) {
             self.patch_label(&node.name, &node.uid, key, Some(content)).await?;
@@ -73,7 +61,7 @@ impl Cluster {
     }
 
     /// Removes the label `key`, as its group is gone.
-    pub async fn remove_ready_label(&self, node_name: &str, key: &str) -> Result<(), GateError> {
+    pub async fn remove_ready_label(&self, node_name: &str, key: &str) -> Result<(), NodePatchError> {
         self.patch_label(node_name, "", key, None).await
     }
 
@@ -83,8 +71,8 @@ impl Cluster {
         uid: &str,
         key: &str,
         value: Option<&str>,
-    ) -> Result<(), GateError> {
-        let failed = |cause| GateError::Label { node: name.to_owned(), key: key.to_owned(), cause };
+    ) -> Result<(), NodePatchError> {
+        let failed = |cause| NodePatchError::Label { node: name.to_owned(), key: key.to_owned(), cause };
         let mut patch = json!({"metadata": {"labels": {key: value}}});
         if !uid.is_empty() {
             // Another node of this name has another, which the API server does not let us change.
@@ -104,17 +92,14 @@ impl Cluster {
                 _ => return Ok(()),
             }
             if tries == TRIES {
-                return Err(GateError::Contended {
-                    node: name.to_owned(),
-                    what: format!("label {key}"),
-                    cause,
-                });
+                let what = format!("label {key}");
+                return Err(NodePatchError::Contended { node: name.to_owned(), what, tries, cause });
             }
         }
     }
 
-    async fn remove_taint(&self, node: &Node, taint: &RemovedTaint) -> Result<(), GateError> {
-        let failed = |cause| GateError::Taint { node: node.name.clone(), taint: taint.clone(), cause };
+    async fn remove_taint(&self, node: &Node, taint: &RemovedTaint) -> Result<(), NodePatchError> {
+        let failed = |cause| NodePatchError::Taint { node: node.name.clone(), taint: taint.clone(), cause };
         let mut tries = 0;
         loop {
             tries += 1;
@@ -139,7 +124,7 @@ impl Cluster {
             };
             if tries == TRIES {
                 let what = format!("taint {taint}");
-                return Err(GateError::Contended { node: node.name.clone(), what, cause });
+                return Err(NodePatchError::Contended { node: node.name.clone(), what, tries, cause });
             }
         }
     }

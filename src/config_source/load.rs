@@ -28,7 +28,8 @@ use crate::config::problem::{self, Origin, Problem, Severity, SourceText};
 use crate::config::provenance::Provenance;
 use crate::config::redact::{redacted, without_credentials};
 use crate::config::template::includes;
-use crate::config::validate::{self, TemplateSource, TemplateTable};
+use crate::config::template_tables::{DefinedTemplate, TemplateSource, defined_templates, templates_in};
+use crate::config::validate;
 use crate::config::{Config, Group, Template, Templates};
 use crate::outside_text::one_line;
 use crate::words::counted;
@@ -229,10 +230,10 @@ fn load_once(sources: &Sources, reading: &mut Reading) -> Result<Loaded, LoadErr
     let figment = layered(&layers);
     let tree = layers::merged(&figment);
 
-    let tables = validate::template_tables(&tree, &mut findings);
+    let tables = defined_templates(&tree, &mut findings);
     let mut templates =
         read_templates(&tables, path.parent().unwrap_or(FsPath::new("")), reading, &mut findings);
-    let defined = validate::templates_in(&tree).filter(|name| !templates.user.contains_key(*name));
+    let defined = templates_in(&tree).filter(|name| !templates.user.contains_key(*name));
     templates.without_text.extend(defined.map(str::to_owned));
     // What a later source beats is wrong all the same, and would be found out when that is taken away.
     let beaten: Vec<(Figment, Dict, Findings)> = layers::overridden(&layers)
@@ -312,7 +313,7 @@ fn text_in(bytes: Vec<u8>, bytes_max: u64) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
-        format!("it is not UTF-8: line {line} holds other bytes; save it as UTF-8")
+        format!("line {line} contains invalid UTF-8; save the file as UTF-8")
     })
 }
 
@@ -330,13 +331,13 @@ fn flags(flags: &Overrides) -> impl Iterator<Item = Layer> {
 
 /// The texts of `[templates]`, and of the files that they include.
 fn read_templates(
-    tables: &[TemplateTable],
+    tables: &[DefinedTemplate],
     folder: &FsPath,
     reading: &mut Reading,
     findings: &mut Findings,
 ) -> Templates {
     let mut templates = Templates::default();
-    for TemplateTable { name, source, .. } in tables {
+    for DefinedTemplate { name, source, .. } in tables {
         let template = match source {
             TemplateSource::Inline(text) => Some(Template { text: text.clone(), file: None }),
             TemplateSource::File(file, path) => read_template(folder, file, path, reading, findings),

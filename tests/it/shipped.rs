@@ -102,6 +102,13 @@ const TABLES: [(&str, &str); 5] = [
     ("Template", "[templates.a]\nzzzz = 1"),
 ];
 
+/// The keys that the shipped schema has in one of them.
+fn keys(table: &str) -> Vec<String> {
+    let schema: Value = serde_json::from_str(&text("config/quayctl.schema.json")).unwrap();
+    let table = if table.is_empty() { &schema } else { &schema["$defs"][table] };
+    table["properties"].as_object().unwrap().keys().cloned().collect()
+}
+
 #[test]
 fn the_schema_has_the_keys_that_are_read() {
     for (table, config) in TABLES {
@@ -113,7 +120,7 @@ fn the_schema_has_the_keys_that_are_read() {
         let unknown = problems.iter().find(|problem| problem["code"] == "unknown-key").unwrap();
         let known = unknown["help"].as_str().unwrap().strip_prefix("known here: ").unwrap();
         let read: BTreeSet<String> = known.split(", ").map(str::to_owned).collect();
-        assert_eq!(schema::keys(table).into_iter().collect::<BTreeSet<_>>(), read, "{table}");
+        assert_eq!(BTreeSet::from_iter(keys(table)), read, "{table}");
     }
 }
 
@@ -193,7 +200,7 @@ fn the_shipped_config_shows_every_key_and_what_is_commented_out_is_right() {
     });
     let names: BTreeSet<&str> = names.collect();
     for (table, _) in TABLES {
-        let missing = schema::keys(table).into_iter().find(|key| !names.contains(key.as_str()));
+        let missing = keys(table).into_iter().find(|key| !names.contains(key.as_str()));
         assert_eq!(missing, None, "config/quayctl.toml does not show all keys of {table:?}");
     }
     let folder = tempfile::tempdir().unwrap();

@@ -9,6 +9,8 @@ use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider, Source};
 
 use super::code::Code;
+use super::keys::{GROUP, Key, TOP_LEVEL};
+use super::kinds::Variable;
 use super::problem::{Origin, Problem, Severity};
 
 /// One source of values.
@@ -21,57 +23,18 @@ pub struct Layer {
     pub tree: Dict,
 }
 
-/// How a variable's text becomes a value. Strings stay strings: `QUAYCTL_NAMESPACE=1234` is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Text,
-    /// A number where it reads as one, else text, as `10%`.
-    Number,
-    /// `true` or `false`, else text, which is refused.
-    Switch,
-    /// A list or table as TOML writes it.
-    Toml,
-}
-
 const PREFIX: &str = "QUAYCTL_";
 const DEFAULTS: &str = "DEFAULTS__";
 
-/// Top-level keys that a variable may override.
-const TOP_LEVEL: [(&str, Kind); 4] = [
-    ("namespace", Kind::Text),
-    ("instance", Kind::Text),
-    ("concurrency", Kind::Number),
-    ("run_deadline", Kind::Text),
-];
-
-/// Keys of `[defaults]` that a variable may override: all that may stand there.
-const GROUP_KEYS: [(&str, Kind); 22] = [
-    ("node_selector", Kind::Text),
-    ("tolerations", Kind::Toml),
-    ("concurrency", Kind::Number),
-    ("deadline", Kind::Text),
-    ("namespace", Kind::Text),
-    ("template", Kind::Text),
-    ("pull_policy", Kind::Text),
-    ("pull_secrets", Kind::Toml),
-    ("service_account", Kind::Text),
-    ("keep_jobs", Kind::Text),
-    ("carrier_image", Kind::Text),
-    ("time_zone", Kind::Text),
-    ("overlap", Kind::Text),
-    ("catch_up", Kind::Switch),
-    ("catch_up_limit", Kind::Text),
-    ("run_on_change", Kind::Switch),
-    ("new_nodes", Kind::Switch),
-    ("ready_label", Kind::Switch),
-    ("remove_taint", Kind::Text),
-    ("job_labels", Kind::Toml),
-    ("job_annotations", Kind::Toml),
-    ("values", Kind::Toml),
-];
-
 /// Variables that stand for flags, or that supply a built-in default.
-const OTHERS: [&str; 6] = ["CONFIG", "RUN_ID", "INSTANCE", "LOG", "LOG_FORMAT", "CARRIER_IMAGE"];
+const OTHERS: [&str; 6] = [
+    "QUAYCTL_CONFIG",
+    "QUAYCTL_RUN_ID",
+    "QUAYCTL_INSTANCE",
+    "QUAYCTL_LOG",
+    "QUAYCTL_LOG_FORMAT",
+    "QUAYCTL_CARRIER_IMAGE",
+];
 
 /// Variables of the 2017 controller, and of the manifests that we ship.
 const WITHOUT_PREFIX: [&str; 6] =
@@ -135,33 +98,33 @@ pub fn above(environment: &BTreeMap<String, String>) -> (Vec<Layer>, Vec<Problem
     let mut layers: Vec<Layer> =
         environment.get("DEADLINE_SECONDS").and_then(|text| deadline_seconds(text)).into_iter().collect();
     let mut warnings = Vec::new();
-    for (name, text) in environment {
-        let Some(key) = name.strip_prefix(PREFIX).filter(|_| !text.is_empty()) else { continue };
-        let known = |keys: &[(&'static str, Kind)], key: &str| {
-            keys.iter().find(|(known, _)| known.to_uppercase() == key).copied()
-        };
-        let layer = match key.strip_prefix(DEFAULTS) {
-            Some(key) => known(&GROUP_KEYS, key).map(|(key, kind)| (vec!["defaults", key], kind)),
-            None => known(&TOP_LEVEL, key).map(|(key, kind)| (vec![key], kind)),
-        };
-        match layer {
+    for (name, text) in environment.iter().filter(|(_, text)| !text.is_empty()) {
+        match overrides().find(|(variable, ..)| variable == name) {
             // The flag that it stands for reads it.
-            _ if OTHERS.contains(&key) => {}
-            Some((path, kind)) => layers.push(Layer::variable(name, &path, kind.read(text))),
-            None => warnings.extend(typing_mistake(name)),
+            _ if OTHERS.contains(&name.as_str()) => {}
+            Some((_, path, key)) => {
+                layers.push(Layer::variable(name, &[path, &[key.name]].concat(), key.variable.read(text)));
+            }
+            None if name.starts_with(PREFIX) => warnings.extend(typing_mistake(name)),
+            None => {}
         }
     }
     (layers, warnings)
 }
 
+/// Every variable that overrides a key, with the table that the key is in.
+fn overrides() -> impl Iterator<Item = (String, &'static [&'static str], &'static Key)> {
+    let variable = |prefix: &str, key: &Key| format!("{PREFIX}{prefix}{}", key.name.to_uppercase());
+    let top_level = TOP_LEVEL.iter().map(move |key| (variable("", key), &[][..], key));
+    let shared = GROUP.iter().filter(|key| key.is_shared);
+    top_level.chain(shared.map(move |key| (variable(DEFAULTS, key), &["defaults"][..], key)))
+}
+
 /// Whether a variable of this name has a meaning.
 pub fn is_known(name: &str) -> bool {
-    let is_key = |keys: &[(&str, Kind)], key: &str| keys.iter().any(|(known, _)| known.to_uppercase() == key);
     WITHOUT_PREFIX.contains(&name)
-        || name.strip_prefix(PREFIX).is_some_and(|key| match key.strip_prefix(DEFAULTS) {
-            Some(key) => is_key(&GROUP_KEYS, key),
-            None => is_key(&TOP_LEVEL, key) || OTHERS.contains(&key),
-        })
+        || OTHERS.contains(&name)
+        || overrides().any(|(variable, ..)| variable == name)
 }
 
 /// What is said of variables whose value is not UTF-8: nothing of it can be used, so it is no override
@@ -191,11 +154,9 @@ fn deadline_seconds(text: &str) -> Option<Layer> {
 /// Kubernetes injects variables for each Service of a namespace, and one named `quayctl-controller`
 /// gives `QUAYCTL_CONTROLLER_PORT`: foreign names are none of our business, near misses are.
 fn typing_mistake(name: &str) -> Option<Problem> {
-    let top_level = TOP_LEVEL.iter().map(|(key, _)| format!("{PREFIX}{}", key.to_uppercase()));
-    let defaults = GROUP_KEYS.iter().map(|(key, _)| format!("{PREFIX}{DEFAULTS}{}", key.to_uppercase()));
-    let others = OTHERS.iter().map(|key| format!("{PREFIX}{key}"));
-    let near = |known: &String| strsim::osa_distance(name, known) <= 2;
-    let meant = top_level.chain(defaults).chain(others).find(near)?;
+    let others = OTHERS.iter().map(|name| (*name).to_owned());
+    let mut known = overrides().map(|(variable, ..)| variable).chain(others);
+    let meant = known.find(|known| strsim::osa_distance(name, known) <= 2)?;
     Some(Problem {
         severity: Severity::Warning,
         code: Code::UnknownVariable,
@@ -206,14 +167,14 @@ fn typing_mistake(name: &str) -> Option<Problem> {
     })
 }
 
-impl Kind {
+impl Variable {
     fn read(self, text: &str) -> Value {
         let as_text = || Value::from(text);
         match self {
-            Kind::Text => as_text(),
-            Kind::Number => text.parse::<i64>().map_or_else(|_| as_text(), Value::from),
-            Kind::Switch => text.parse::<bool>().map_or_else(|_| as_text(), Value::from),
-            Kind::Toml => {
+            Variable::Text => as_text(),
+            Variable::Number => text.parse::<i64>().map_or_else(|_| as_text(), Value::from),
+            Variable::Switch => text.parse::<bool>().map_or_else(|_| as_text(), Value::from),
+            Variable::List | Variable::Table => {
                 // What does not read stays text, and is refused as no list where it is looked at.
                 let parsed = toml::from_str::<Dict>(&format!("value = {text}")).ok();
                 parsed.and_then(|mut dict| dict.remove("value")).unwrap_or_else(as_text)

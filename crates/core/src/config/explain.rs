@@ -6,23 +6,17 @@ use figment::value::{Dict, Value};
 use serde_json::json;
 
 use super::file::{Path, Target};
+use super::keys::{GROUP, Key, TOP_LEVEL};
+use super::kinds::Variable;
 use super::provenance::Provenance;
-use super::settings::{DEFAULTS, json_of};
 use super::{Config, Group};
 use crate::outside_text::one_line;
 
 impl Provenance {
     /// TOML-like lines, one a value: `key = value   # where it came from`.
     pub fn explain(&self, config: &Config) -> String {
-        let mut lines: Vec<Line> = Vec::new();
-        for (key, default) in [
-            ("namespace", "what the cluster connection says, else \"default\""),
-            ("instance", "\"default\""),
-            ("concurrency", "20"),
-            ("run_deadline", "what `plan` computes"),
-        ] {
-            lines.push(self.line(key, &[Path::default().key(key)], default));
-        }
+        let line = |key: &Key| self.line(key.name, &[Path::default().key(key.name)], &key.default_words());
+        let mut lines: Vec<Line> = TOP_LEVEL.iter().map(line).collect();
         for (index, group) in config.groups.iter().enumerate() {
             lines.push(Line::heading(format!("[[groups]] {}", group.name)));
             self.group(index, group, &mut lines);
@@ -39,58 +33,42 @@ impl Provenance {
     }
 
     fn group(&self, index: usize, group: &Group, lines: &mut Vec<Line>) {
-        let own = Path::default().key("groups").index(index);
-        let defaults = Path::default().key("defaults");
-        for key in ["name", "images", "schedule"] {
-            lines.push(self.line(key, &[own.key(key)], "none"));
-        }
-        for (key, default) in DEFAULTS {
-            // Their entries are merged, so each has an origin of its own, and all of them together have none.
-            let is_table_with_entries = match key {
-                "values" => !group.values.is_empty(),
-                "job_labels" => !group.job_labels.is_empty(),
-                "job_annotations" => !group.job_annotations.is_empty(),
-                _ => false,
-            };
-            if is_table_with_entries {
-                continue;
+        let root = Path::default();
+        let tables = [
+            root.key("groups").index(index),
+            root.key("templates").key(group.template.as_str()),
+            root.key("defaults"),
+        ];
+        let effective = json!(group);
+        for key in GROUP {
+            let paths = tables.each_ref().map(|table| table.key(key.name));
+            match effective[key.name].as_object() {
+                // Their entries are merged, so each has an origin of its own, and all of them together have none.
+                Some(entries) if key.variable == Variable::Table && !entries.is_empty() => {
+                    for entry in entries.keys() {
+                        let paths = paths.each_ref().map(|path| path.key(entry));
+                        lines.push(self.line(&format!("{}.{}", key.name, toml_key(entry)), &paths, ""));
+                    }
+                }
+                _ => lines.push(self.line(key.name, &paths, &key.default_words())),
             }
-            lines.push(self.line(key, &[own.key(key), defaults.key(key)], default));
         }
         if let Some(taint) = &group.remove_taint {
             // It stands nowhere, and yet the plan and the Jobs have it.
-            let toleration = json!({"key": taint.key, "operator": "Exists", "effect": taint.effect.as_str()});
+            let toleration = json!({"key": taint.key, "operator": "Exists", "effect": taint.effect});
             let text = format!("tolerations += [{toleration}]");
             lines.push(Line { text, origin: "implied by remove_taint".to_owned() });
-        }
-        for (table, entries) in
-            [("job_labels", &group.job_labels), ("job_annotations", &group.job_annotations)]
-        {
-            for key in entries.keys() {
-                let paths = [own.key(table).key(key), defaults.key(table).key(key)];
-                lines.push(self.line(&format!("{table}.{}", toml_key(key)), &paths, "none"));
-            }
-        }
-        let template = Path::default().key("templates").key(group.template.as_str());
-        for key in group.values.keys() {
-            let paths = [
-                own.key("values").key(key),
-                template.key("values").key(key),
-                defaults.key("values").key(key),
-            ];
-            lines.push(self.line(&format!("values.{key}"), &paths, "none"));
         }
     }
 
     /// The first of `paths` at which something stands.
     fn line(&self, key: &str, paths: &[Path], default: &str) -> Line {
-        let found = paths.iter().find_map(|path| Some((path, value_at(&self.tree, path)?)));
-        match found {
+        match paths.iter().find_map(|path| Some((path, value_at(&self.tree, path)?))) {
             Some((path, value)) => {
-                let origin = self.origin(path, &Target::Value);
                 // `values` may hold whatever a template needs.
-                let text = one_line(&format!("{key} = {}", json_of(value))).into_owned();
-                Line { text, origin: origin.to_string() }
+                let value = serde_json::to_string(value).unwrap_or_default();
+                let text = one_line(&format!("{key} = {value}")).into_owned();
+                Line { text, origin: self.origin(path, &Target::Value).to_string() }
             }
             None => Line { text: format!("{key} = {default}"), origin: "built-in default".to_owned() },
         }
@@ -128,7 +106,6 @@ pub(super) fn value_at<'a>(tree: &'a Dict, path: &Path) -> Option<&'a Value> {
         _ => None,
     })
 }
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -10,6 +10,8 @@ use std::fmt;
 use figment::value::{Dict, Num, Value};
 
 use super::code::Code;
+use super::keys::{Key, Setting};
+use super::kinds::Kind;
 use super::problem::Severity;
 
 /// Steps from the root to a value.
@@ -66,6 +68,14 @@ impl Path {
         Path(steps)
     }
 
+    /// The last key, or "" for the root and the items of a list.
+    pub fn name(&self) -> &str {
+        match self.0.last() {
+            Some(Step::Key(key)) => key,
+            _ => "",
+        }
+    }
+
     pub fn index(&self, index: usize) -> Path {
         let mut steps = self.0.clone();
         steps.push(Step::Index(index));
@@ -102,6 +112,29 @@ impl Findings {
         self.add(Severity::Error, code, path, target, message.into(), help.into());
     }
 
+    /// Notes what is wrong with a value, of which nothing is left.
+    pub fn refuse<T>(
+        &mut self,
+        code: Code,
+        path: &Path,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Option<T> {
+        self.refuse_at(code, path, Target::Value, message, help)
+    }
+
+    pub fn refuse_at<T>(
+        &mut self,
+        code: Code,
+        path: &Path,
+        target: Target,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Option<T> {
+        self.error_at(code, path, target, message, help);
+        None
+    }
+
     pub fn warning(&mut self, code: Code, path: &Path, message: impl Into<String>, help: impl Into<String>) {
         self.warning_at(code, path, Target::Value, message, help);
     }
@@ -130,17 +163,12 @@ impl Findings {
         self.0.push(Finding { severity, code, path: path.clone(), target, message, help });
     }
 
-    /// Whether the same has been noted already: what is inherited is wrong once, not once a group.
-    pub fn holds(&self, code: Code, path: &Path) -> bool {
-        self.0.iter().any(|finding| finding.code == code && finding.path == *path)
-    }
-
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(|finding| finding.severity == Severity::Error)
     }
 
-    fn wrong_type(&mut self, path: &Path, expected: &str, found: &Value) {
-        self.error(Code::WrongType, path, format!("expected {expected}, found {}", described(found)), "");
+    fn wrong_type<T>(&mut self, path: &Path, expected: &str, found: &Value) -> Option<T> {
+        self.refuse(Code::WrongType, path, format!("expected {expected}, found {}", described(found)), "")
     }
 }
 
@@ -155,10 +183,7 @@ impl<'a> Table<'a> {
             Value::Dict(_, dict) if date(value).is_none() => {
                 Some(Table { path, dict, known: BTreeSet::new() })
             }
-            other => {
-                findings.wrong_type(&path, "a table", other);
-                None
-            }
+            other => findings.wrong_type(&path, "a table", other),
         }
     }
 
@@ -168,45 +193,18 @@ impl<'a> Table<'a> {
         self.dict.get(key).map(|value| (value, self.path.key(key)))
     }
 
-    pub fn string(&mut self, key: &'static str, findings: &mut Findings) -> Option<(&'a str, Path)> {
-        let (value, path) = self.take(key)?;
-        string(value, &path, findings).map(|text| (text, path))
-    }
-
-    pub fn boolean(&mut self, key: &'static str, findings: &mut Findings) -> Option<bool> {
-        let (value, path) = self.take(key)?;
-        match value {
-            Value::Bool(_, value) => Some(*value),
-            other => {
-                findings.wrong_type(&path, "true or false", other);
-                None
-            }
+    /// What the table says of `key`, unless that may not stand here.
+    pub fn setting<K: Kind>(&mut self, key: &'static Key, findings: &mut Findings) -> Setting<K::Value> {
+        if !key.is_shared && self.is_defaults() {
+            return None;
         }
+        let (value, path) = self.take(key.name)?;
+        Some(K::read(value, &path, findings))
     }
 
-    /// The strings of a list, each with its path; those that are none are noted and left out.
-    pub fn strings(
-        &mut self,
-        key: &'static str,
-        findings: &mut Findings,
-    ) -> Option<(Vec<(&'a str, Path)>, Path)> {
-        let (values, path) = self.list(key, findings)?;
-        let strings = values.iter().enumerate().filter_map(|(i, value)| {
-            let path = path.index(i);
-            string(value, &path, findings).map(|text| (text, path))
-        });
-        Some((strings.collect(), path))
-    }
-
-    pub fn list(&mut self, key: &'static str, findings: &mut Findings) -> Option<(&'a [Value], Path)> {
-        let (value, path) = self.take(key)?;
-        match value {
-            Value::Array(_, values) => Some((values, path)),
-            other => {
-                findings.wrong_type(&path, "a list", other);
-                None
-            }
-        }
+    /// Whether this is `[defaults]`.
+    fn is_defaults(&self) -> bool {
+        matches!(&self.path.0[..], [Step::Key(key)] if key == "defaults")
     }
 
     pub fn table(&mut self, key: &'static str, findings: &mut Findings) -> Option<Table<'a>> {
@@ -255,22 +253,33 @@ impl<'a> Table<'a> {
 
 /// `value` as a string.
 pub fn string<'a>(value: &'a Value, path: &Path, findings: &mut Findings) -> Option<&'a str> {
-    match value {
-        Value::String(_, text) => Some(text),
-        other => {
-            findings.wrong_type(path, "a string", other);
-            None
-        }
-    }
+    value.as_str().or_else(|| findings.wrong_type(path, "a string", value))
+}
+
+/// `value` as true or false.
+pub fn boolean(value: &Value, path: &Path, findings: &mut Findings) -> Option<bool> {
+    value.to_bool().or_else(|| findings.wrong_type(path, "true or false", value))
 }
 
 /// `value` as an integer.
 pub fn integer(value: &Value, path: &Path, findings: &mut Findings) -> Option<i128> {
     let found = value.to_i128().filter(|_| matches!(value, Value::Num(_, number) if !is_float(number)));
-    if found.is_none() {
-        findings.wrong_type(path, "an integer", value);
-    }
-    found
+    found.or_else(|| findings.wrong_type(path, "an integer", value))
+}
+
+/// `value` as a list.
+pub fn list<'a>(value: &'a Value, path: &Path, findings: &mut Findings) -> Option<&'a [Value]> {
+    value.as_array().or_else(|| findings.wrong_type(path, "a list", value))
+}
+
+/// The strings of a list, each with its path; those that are none are noted and left out.
+pub fn strings<'a>(value: &'a Value, path: &Path, findings: &mut Findings) -> Option<Vec<(&'a str, Path)>> {
+    let items = list(value, path, findings)?.iter().enumerate();
+    let strings = items.filter_map(|(i, value)| {
+        let path = path.index(i);
+        string(value, &path, findings).map(|text| (text, path))
+    });
+    Some(strings.collect())
 }
 
 /// The text of a date or time, which no key of ours takes.

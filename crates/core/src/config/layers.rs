@@ -10,9 +10,8 @@ use figment::{Figment, Profile, Provider};
 
 use super::environment::Layer;
 use super::file::{Path, Step};
-
-/// Tables of `[defaults]` to which a later source adds key by key.
-const MERGED: [&str; 3] = ["job_annotations", "job_labels", "values"];
+use super::keys::GROUP;
+use super::kinds::Variable;
 
 /// What a source says and a later one beats.
 #[derive(Debug)]
@@ -75,7 +74,7 @@ fn paths_of(tree: &Dict) -> Vec<Path> {
                 for (key, value) in defaults {
                     let path = Path(vec![Step::Key("defaults".to_owned()), Step::Key(key.clone())]);
                     match value {
-                        Value::Dict(_, values) if MERGED.contains(&key.as_str()) => {
+                        Value::Dict(_, values) if is_merged(key) => {
                             paths.extend(values.keys().map(|key| path.key(key)));
                         }
                         _ => paths.push(path),
@@ -86,6 +85,11 @@ fn paths_of(tree: &Dict) -> Vec<Path> {
         }
     }
     paths
+}
+
+/// Whether a later source adds to the table of this name in `[defaults]` key by key.
+fn is_merged(name: &str) -> bool {
+    GROUP.iter().any(|key| key.name == name && key.variable == Variable::Table)
 }
 
 /// `[defaults].values`, where it is a table.

@@ -1,7 +1,10 @@
 //! Template texts by name: the user's and the built-in ones. Compiling them is `render`'s work.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
 
 /// The `template` key of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,15 +20,17 @@ pub enum TemplateName {
 }
 
 /// Every template a run may render with.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Templates {
     /// `[templates.NAME]`, by name.
+    #[serde(rename = "templates")]
     pub user: BTreeMap<String, Template>,
     /// Files `NAME.hbs` beside the config that some template includes as `{{> NAME}}` and that are
     /// not a `[templates.NAME]`, by name.
     pub partials: BTreeMap<String, Template>,
     /// Names of templates and partials whose text could not be had, which has been noted; none in a valid
     /// config.
+    #[serde(skip)]
     pub without_text: BTreeSet<String>,
 }
 
@@ -47,6 +52,17 @@ pub const QUAYCTL: &str = include_str!("../../../../templates/quayctl.yaml.hbs")
 pub const BUILT_IN_NAMES: &[&str] = &["auto", "image-volume", "helper", "quayctl"];
 
 impl TemplateName {
+    /// The template of that name; whether a file defines it is another question.
+    pub fn of(name: &str) -> TemplateName {
+        match name {
+            "auto" => TemplateName::Auto,
+            "image-volume" => TemplateName::ImageVolume,
+            "helper" => TemplateName::Helper,
+            "quayctl" => TemplateName::Quayctl,
+            other => TemplateName::User(other.to_owned()),
+        }
+    }
+
     /// As a config names it.
     pub fn as_str(&self) -> &str {
         match self {
@@ -56,6 +72,19 @@ impl TemplateName {
             TemplateName::Quayctl => "quayctl",
             TemplateName::User(name) => name,
         }
+    }
+}
+
+impl fmt::Display for TemplateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Template {
+    /// The text alone: equal texts in other files are the same template.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
     }
 }
 

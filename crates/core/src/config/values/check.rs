@@ -45,6 +45,13 @@ pub struct GroupValues<'a> {
 #[derive(Debug, Default)]
 pub struct Noted(BTreeSet<String>);
 
+impl Noted {
+    /// Whether it has not been noted before.
+    pub fn is_first(&mut self, what: String) -> bool {
+        self.0.insert(what)
+    }
+}
+
 /// A value, where it stands, and whether that is `[defaults]`.
 struct Placed<'a> {
     value: &'a Value,
@@ -103,7 +110,7 @@ pub fn check_group(group: &GroupValues<'_>, noted: &mut Noted, findings: &mut Fi
             None if fresh.has_errors() => drop(wrong.insert(declared.name)),
             None => {}
         }
-        if !is_inherited || noted.0.insert(declared.name.to_owned()) {
+        if !is_inherited || noted.is_first(declared.name.to_owned()) {
             findings.0.append(&mut fresh.0);
         }
     }
@@ -145,7 +152,7 @@ pub fn check_defaults(
             Some(declared) => match groups.iter().find(|group| reads(group.template, declared)) {
                 None => unused(&path, first.template, key, findings),
                 // It is overridden everywhere, and wrong all the same.
-                Some(group) if noted.0.insert(key.clone()) => {
+                Some(group) if noted.is_first(key.clone()) => {
                     rule(declared, value, &path, group, findings);
                 }
                 Some(_) => {}
@@ -249,7 +256,7 @@ fn rule(
         }
         (ValueKind::NameOf(_), Value::String(_)) => {}
         (ValueKind::Image, Value::String(text)) => {
-            crate::config::settings::image(text, path, findings);
+            crate::config::kinds::image(text, path, findings);
         }
         (ValueKind::Labels, Value::Object(labels)) => metadata::labels(labels, path, findings),
         (ValueKind::Annotations, Value::Object(annotations)) => {
@@ -396,7 +403,7 @@ fn request_fits_limit(
         }
         (None, None) => return,
     };
-    if noted.0.insert(format!("{path}: {message}")) {
+    if noted.is_first(format!("{path}: {message}")) {
         findings.error(
             Code::BadValue,
             &path,

@@ -5,10 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use super::code::Code;
-use super::file::{Findings, Path, Table, Target, string};
-use super::name::{is_label_key, is_label_value};
-use super::values::check::metadata::{OWNED_ANNOTATIONS, OWNED_LABELS, owned, wrong_key, wrong_label_value};
+use figment::value::Value;
+use serde_json::json;
+
+use super::{Defs, Kind, Variable};
+use crate::config::code::Code;
+use crate::config::file::{Findings, Path, Table, Target, string};
+use crate::config::name::{is_label_key, is_label_value};
+use crate::config::values::check::metadata::{
+    OWNED_ANNOTATIONS, OWNED_LABELS, owned, wrong_key, wrong_label_value,
+};
 
 /// Half of what the API server takes (`TotalAnnotationSizeLimitB` of apimachinery, 256 KiB): ours, which
 /// grow with the images, and the template's come on top.
@@ -17,28 +23,39 @@ const ANNOTATIONS_BYTES_MAX: usize = 128 << 10;
 /// Keys to values, without those that are ours.
 pub type Entries = BTreeMap<String, String>;
 
-/// What was set, checked; `None` where a key is absent.
-#[derive(Clone, Debug, Default)]
-pub struct JobMetadata {
-    pub labels: Option<Entries>,
-    pub annotations: Option<Entries>,
+fn schema() -> serde_json::Value {
+    json!({"additionalProperties": {"type": "string"}, "type": "object"})
 }
 
-impl JobMetadata {
-    pub fn read(table: &mut Table<'_>, findings: &mut Findings) -> JobMetadata {
-        JobMetadata {
-            labels: table.table("job_labels", findings).map(|table| labels(&table, findings)),
-            annotations: table.table("job_annotations", findings).map(|table| annotations(&table, findings)),
-        }
+#[derive(Debug)]
+pub struct JobLabels;
+
+impl Kind for JobLabels {
+    type Value = Entries;
+    const VARIABLE: Variable = Variable::Table;
+
+    fn schema(_: &mut Defs) -> serde_json::Value {
+        schema()
     }
 
-    /// A group's own table replaces the default's wholly.
-    pub fn over(self, defaults: &JobMetadata) -> JobMetadata {
-        let JobMetadata { labels, annotations } = self;
-        JobMetadata {
-            labels: labels.or_else(|| defaults.labels.clone()),
-            annotations: annotations.or_else(|| defaults.annotations.clone()),
-        }
+    fn read(value: &Value, path: &Path, findings: &mut Findings) -> Option<Entries> {
+        Some(labels(&Table::of(value, path.clone(), findings)?, findings))
+    }
+}
+
+#[derive(Debug)]
+pub struct JobAnnotations;
+
+impl Kind for JobAnnotations {
+    type Value = Entries;
+    const VARIABLE: Variable = Variable::Table;
+
+    fn schema(_: &mut Defs) -> serde_json::Value {
+        schema()
+    }
+
+    fn read(value: &Value, path: &Path, findings: &mut Findings) -> Option<Entries> {
+        Some(annotations(&Table::of(value, path.clone(), findings)?, findings))
     }
 }
 
@@ -89,12 +106,13 @@ fn too_many_bytes(annotations: &Entries, path: &Path, findings: &mut Findings) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::keys::GroupTable;
     use figment::value::Dict;
 
-    fn read(toml: &str) -> (JobMetadata, Vec<String>) {
+    fn read(toml: &str) -> (GroupTable, Vec<String>) {
         let tree: Dict = toml::from_str(toml).unwrap();
         let mut findings = Findings::default();
-        let found = JobMetadata::read(&mut Table::root(&tree), &mut findings);
+        let found = GroupTable::read(&mut Table::root(&tree), &mut findings);
         let said = findings.0.iter().map(|finding| format!("{}: {}", finding.path, finding.message));
         (found, said.collect())
     }
@@ -105,9 +123,9 @@ mod tests {
                     job_annotations = { 'Example.com/Owner' = 'a, b and c', 'x' = '' }";
         let (found, said) = read(toml);
         assert_eq!(said, [""; 0]);
-        let labels = found.labels.unwrap();
+        let labels = found.job_labels.flatten().unwrap();
         assert_eq!(labels["kueue.x-k8s.io/queue-name"], "pulls");
-        assert_eq!((labels.len(), found.annotations.unwrap().len()), (2, 2));
+        assert_eq!((labels.len(), found.job_annotations.flatten().unwrap().len()), (2, 2));
     }
 
     #[test]
@@ -132,7 +150,10 @@ mod tests {
         let toml = "job_labels = { 'quayctl-controller/run' = 'x' }\n\
                     job_annotations = { 'quayctl-controller/outcome' = 'x' }";
         let (found, said) = read(toml);
-        assert_eq!((found.labels.unwrap().len(), found.annotations.unwrap().len()), (0, 0));
+        assert_eq!(
+            (found.job_labels.flatten().unwrap().len(), found.job_annotations.flatten().unwrap().len()),
+            (0, 0)
+        );
         assert!(
             said.len() == 2 && said.iter().all(|words| words.contains("the controller's own")),
             "{said:?}"
@@ -144,7 +165,7 @@ mod tests {
         let (group, _) = read("job_labels = { a = '1' }");
         let (defaults, _) = read("job_labels = { b = '2' }\njob_annotations = { c = '3' }");
         let found = group.over(&defaults);
-        assert_eq!(found.labels.unwrap().into_keys().collect::<Vec<_>>(), ["a"]);
-        assert_eq!(found.annotations.unwrap().into_keys().collect::<Vec<_>>(), ["c"]);
+        assert_eq!(found.job_labels.flatten().unwrap().into_keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(found.job_annotations.flatten().unwrap().into_keys().collect::<Vec<_>>(), ["c"]);
     }
 }

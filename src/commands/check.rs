@@ -140,7 +140,7 @@ fn planned_over(config: &Config, nodes: &[Node]) -> Plan {
     let identity = RunIdentity {
         instance: config.instance.clone(),
         run_id: RunId::render(),
-        namespace: config.namespace.clone().unwrap_or_default(),
+        namespace: config.namespace_or("").to_owned(),
     };
     plan::plan(config, nodes.to_vec(), identity)
 }

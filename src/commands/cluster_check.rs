@@ -7,7 +7,7 @@ use super::plan::plan_over;
 use super::{CommandError, NO_CLUSTER, SUCCESS, USAGE, connect_options, write_stderr};
 use crate::cli::{GlobalArgs, Selection};
 use crate::cluster::{Cluster, ImageRewrite, Permission};
-use crate::config::{Group, go_duration};
+use crate::config::go_duration;
 use crate::config_source::load::Loaded;
 use crate::outcome::Failure;
 use crate::outside_text::one_line;
@@ -42,10 +42,8 @@ pub async fn ask(
     let cluster = Cluster::connect(&connect_options(global, loaded)).await?;
     let asked = Asked { cluster, quiet: global.quiet };
     let default_namespace = asked.cluster.default_namespace.clone();
-    let configured = loaded.config.namespace.clone().unwrap_or_else(|| default_namespace.clone());
-    let namespace_of = |group: &Group| group.namespace.clone().unwrap_or_else(|| configured.clone());
-    let groups = &loaded.config.groups;
-    let mut namespaces: BTreeSet<String> = groups.iter().map(namespace_of).collect();
+    let own_namespace = loaded.config.namespace_or(&default_namespace);
+    let mut namespaces = loaded.config.namespaces(&default_namespace);
 
     let mut missing = asked.permissions(&namespaces).await?;
     for namespace in std::mem::take(&mut namespaces) {
@@ -57,9 +55,9 @@ pub async fn ask(
         }
     }
     // A namespace that is missing has no Secrets either, and that is told by now.
-    let secrets = groups.iter().flat_map(|group| {
-        let namespace = namespace_of(group);
-        group.pull_secrets.iter().map(move |secret| (namespace.clone(), secret.clone()))
+    let secrets = loaded.config.groups.iter().flat_map(|group| {
+        let namespace = group.namespace_or(own_namespace);
+        group.pull_secrets.iter().map(move |secret| (namespace.to_owned(), secret.clone()))
     });
     let mut secrets: BTreeSet<_> = secrets.filter(|(namespace, _)| namespaces.contains(namespace)).collect();
     let mut lacks_secret = asked.lacks_one_of(&secrets).await?;
@@ -69,7 +67,7 @@ pub async fn ask(
 
     let nodes = asked.cluster.list_nodes(None).await?;
     let selection = Selection::default();
-    let plan = plan_over(loaded, &selection, nodes, RunId::render(), default_namespace)?;
+    let plan = plan_over(loaded, &selection, nodes, RunId::render(), default_namespace.clone())?;
     if let Some(warning) = nodes_without_carrier(&plan) {
         let help = "set `carrier_image`, or QUAYCTL_CARRIER_IMAGE where it runs";
         write_stderr(&format!("{warning}; {help}\n"));

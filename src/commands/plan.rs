@@ -147,7 +147,7 @@ pub fn plan_over(
 ) -> Result<Plan, CommandError> {
     let nodes = narrow_nodes(nodes, selection)?;
     let instance = loaded.config.instance.clone();
-    let namespace = loaded.config.namespace.clone().unwrap_or(default_namespace);
+    let namespace = loaded.config.namespace_or(&default_namespace).to_owned();
     Ok(crate::plan::plan(&loaded.config, nodes, RunIdentity { instance, run_id, namespace }))
 }
 

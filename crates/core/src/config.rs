@@ -3,6 +3,7 @@
 //! [`Config`] is valid by construction: whoever holds one need not check any of its fields again.
 //! The files themselves are read elsewhere. This room imports nothing else of ours but `outside_text`.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 pub use choice::{Overlap, PullPolicy, TaintEffect, TolerationOperator};
@@ -53,6 +54,26 @@ pub struct RemovedTaint {
     /// A label key.
     pub key: String,
     pub effect: TaintEffect,
+}
+
+impl Config {
+    /// Where the Jobs of groups live that name no namespace; `default` is the cluster connection's.
+    pub fn namespace_or<'a>(&'a self, default: &'a str) -> &'a str {
+        self.namespace.as_deref().unwrap_or(default)
+    }
+
+    /// Where all of its Jobs live, each namespace once.
+    pub fn namespaces(&self, default: &str) -> BTreeSet<String> {
+        let own = self.namespace_or(default);
+        self.groups.iter().map(|group| group.namespace_or(own).to_owned()).collect()
+    }
+}
+
+impl Group {
+    /// Where its Jobs live; `configs` is [`Config::namespace_or`]'s.
+    pub fn namespace_or<'a>(&'a self, configs: &'a str) -> &'a str {
+        self.namespace.as_deref().unwrap_or(configs)
+    }
 }
 
 impl std::fmt::Display for Limit {

@@ -261,7 +261,6 @@ fn plan_group<'n>(
     identity: &Arc<RunIdentity>,
 ) -> PlannedGroup {
     let content: Arc<str> = content::content(&group, &config.templates).into();
-    let namespace = group.namespace.as_ref().unwrap_or(&identity.namespace);
     let mut jobs = Vec::new();
     let mut skipped = Vec::new();
     let selected = nodes.filter(|node| group.node_selector.matches(&node.whole.labels));
@@ -273,7 +272,7 @@ fn plan_group<'n>(
             None => jobs.push(PlannedJob {
                 template: TemplateChoice::of(&group.template, node),
                 name: name::job_name(&group.name, node, identity, &content),
-                namespace: namespace.clone(),
+                namespace: group.namespace_or(&identity.namespace).to_owned(),
                 content: content.clone(),
                 identity: identity.clone(),
                 group: group.clone(),

@@ -116,7 +116,7 @@ impl<'r> Prober<'r> {
 
     /// The Job of `group` for the invented node.
     pub(super) fn job(&self, group: &Arc<Group>, template: TemplateChoice) -> PlannedJob {
-        let namespace = group.namespace.as_deref().unwrap_or("default").to_owned();
+        let namespace = group.namespace_or("default").to_owned();
         PlannedJob {
             group: Arc::clone(group),
             node: Arc::clone(&self.node),

@@ -364,10 +364,9 @@ fn read_templates(
             }
             Err(cause) if templates.without_text.insert(name) => {
                 let message = format!("cannot read the partial {}: {cause}", file.display());
-                findings.error_at(
+                findings.error(
                     Code::TemplateUnreadable,
-                    &Path::default().key("templates"),
-                    Target::Key,
+                    (&Path::default().key("templates"), Target::Key),
                     message,
                     "",
                 );

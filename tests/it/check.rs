@@ -156,10 +156,10 @@ fn json_has_exactly_the_promised_shape() {
          "message": "environment variable QUAYCTL_CONCURRENCY: expected an integer, found the string \"ten\""},
         {"severity": "error", "code": "bad-reference", "file": "quayctl.toml", "line": 4, "column": 11,
          "key": "groups[0].images[0]", "help": help,
-         "message": "invalid image reference \"é:1\": `é` is no part of a repository's name"},
+         "message": "invalid image reference \"é:1\": invalid part `é` of a repository's name"},
         {"severity": "error", "code": "bad-reference", "file": "quayctl.toml", "line": 4, "column": 18,
          "key": "groups[0].images[1]", "help": help,
-         "message": "invalid image reference \"ä\": `ä` is no part of a repository's name"},
+         "message": "invalid image reference \"ä\": invalid part `ä` of a repository's name"},
         {"severity": "error", "code": "unknown-key", "file": "quayctl.toml", "line": 1, "column": 1,
          "key": "namspace", "message": "unknown key `namspace`", "help": "did you mean `namespace`?"},
     ]});

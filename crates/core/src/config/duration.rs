@@ -33,7 +33,7 @@ pub fn parse_seconds(text: &str) -> Result<u64, String> {
             other if UNITS.contains(&other.trim()) => return Err("there is a space in it".to_owned()),
             other => return Err(format!("unknown unit `{}`", other.trim())),
         };
-        let part = scaled(digits, scale).ok_or_else(|| format!("`{digits}` is no number"))?;
+        let part = scaled(digits, scale).ok_or_else(|| format!("invalid number `{digits}`"))?;
         nanoseconds = nanoseconds.checked_add(part).ok_or("the duration is too long")?;
         rest = next;
     }

@@ -96,66 +96,61 @@ impl fmt::Display for Path {
     }
 }
 
-impl Findings {
-    pub fn error(&mut self, code: Code, path: &Path, message: impl Into<String>, help: impl Into<String>) {
-        self.error_at(code, path, Target::Value, message, help);
-    }
+/// Where a finding points: a path, and which part of what is there.
+#[derive(Debug)]
+pub struct At<'p>(&'p Path, Target);
 
-    pub fn error_at(
+impl<'p> From<&'p Path> for At<'p> {
+    fn from(path: &'p Path) -> At<'p> {
+        At(path, Target::Value)
+    }
+}
+
+impl<'p> From<(&'p Path, Target)> for At<'p> {
+    fn from((path, target): (&'p Path, Target)) -> At<'p> {
+        At(path, target)
+    }
+}
+
+impl Findings {
+    /// `help` is "" where there is nothing to add.
+    pub fn error<'p>(
         &mut self,
         code: Code,
-        path: &Path,
-        target: Target,
+        at: impl Into<At<'p>>,
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.add(Severity::Error, code, path, target, message.into(), help.into());
+        self.add(Severity::Error, code, at.into(), message.into(), help.into());
     }
 
-    /// Notes what is wrong with a value, of which nothing is left.
-    pub fn refuse<T>(
+    /// The same of a value of which nothing is left.
+    pub fn refuse<'p, T>(
         &mut self,
         code: Code,
-        path: &Path,
+        at: impl Into<At<'p>>,
         message: impl Into<String>,
         help: impl Into<String>,
     ) -> Option<T> {
-        self.refuse_at(code, path, Target::Value, message, help)
-    }
-
-    pub fn refuse_at<T>(
-        &mut self,
-        code: Code,
-        path: &Path,
-        target: Target,
-        message: impl Into<String>,
-        help: impl Into<String>,
-    ) -> Option<T> {
-        self.error_at(code, path, target, message, help);
+        self.error(code, at, message, help);
         None
     }
 
-    pub fn warning(&mut self, code: Code, path: &Path, message: impl Into<String>, help: impl Into<String>) {
-        self.warning_at(code, path, Target::Value, message, help);
-    }
-
-    pub fn warning_at(
+    pub fn warning<'p>(
         &mut self,
         code: Code,
-        path: &Path,
-        target: Target,
+        at: impl Into<At<'p>>,
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.add(Severity::Warning, code, path, target, message.into(), help.into());
+        self.add(Severity::Warning, code, at.into(), message.into(), help.into());
     }
 
     fn add(
         &mut self,
         severity: Severity,
         code: Code,
-        path: &Path,
-        target: Target,
+        At(path, target): At<'_>,
         message: String,
         help: String,
     ) {
@@ -240,10 +235,9 @@ impl<'a> Table<'a> {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", self.known.iter().copied().collect::<Vec<_>>().join(", ")),
             });
-            findings.error_at(
+            findings.error(
                 Code::UnknownKey,
-                &self.path.key(key),
-                Target::Key,
+                (&self.path.key(key), Target::Key),
                 format!("unknown key `{key}`"),
                 help,
             );

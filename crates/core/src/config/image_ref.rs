@@ -40,8 +40,7 @@ impl ImageRef {
         }
         if ImageRef::may_hold_credentials(text) {
             return Err(
-                "what stands behind `@` is no digest, and credentials do not belong into a reference"
-                    .to_owned(),
+                "invalid digest behind `@`, and credentials do not belong into a reference".to_owned()
             );
         }
         if text.contains("://") {
@@ -150,7 +149,7 @@ fn has_underscore(registry: &str) -> bool {
 }
 
 fn check_registry(registry: &str) -> Result<(), String> {
-    let wrong = || Err(format!("`{registry}` is no registry host"));
+    let wrong = || Err(format!("invalid registry host `{registry}`"));
     let (host, port) = match registry.rsplit_once(':') {
         // The last colon of `[::1]` is inside of the brackets.
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
@@ -183,7 +182,7 @@ fn check_repository(repository: &str) -> Result<(), String> {
     match repository.split('/').find(|component| !is_component(component)) {
         None => Ok(()),
         Some("") => Err("the repository's name has an empty part".to_owned()),
-        Some(component) => Err(format!("`{component}` is no part of a repository's name")),
+        Some(component) => Err(format!("invalid part `{component}` of a repository's name")),
     }
 }
 
@@ -209,7 +208,7 @@ fn check_tag(tag: &str) -> Result<(), String> {
     match fits {
         true => Ok(()),
         false if tag.is_empty() => Err("the tag is empty".to_owned()),
-        false => Err(format!("`{tag}` is no tag")),
+        false => Err(format!("invalid tag `{tag}`")),
     }
 }
 
@@ -218,7 +217,7 @@ fn check_digest(digest: &str) -> Result<(), String> {
         Some(("sha256", _)) => 64,
         Some(("sha384", _)) => 96,
         Some(("sha512", _)) => 128,
-        _ => return Err(format!("`{digest}` is no digest such as `sha256:…`")),
+        _ => return Err(format!("invalid digest `{digest}`, as `sha256:…`")),
     };
     let hex = digest.split_once(':').map_or("", |(_, hex)| hex);
     match hex.len() == length && hex.bytes().all(is_lower_hex) {
@@ -292,20 +291,20 @@ mod tests {
             ("Nginx", "lower case"),
             ("quay.io/Team/app", "lower case"),
             ("nginx:", "the tag is empty"),
-            ("nginx:a b", "`a b` is no tag"),
+            ("nginx:a b", "invalid tag `a b`"),
             ("nginx@sha256:12", "needs 64"),
-            ("nginx@md5:12", "is no digest"),
-            ("nginx@sha1:12", "is no digest"),
+            ("nginx@md5:12", "invalid digest"),
+            ("nginx@sha1:12", "invalid digest"),
             ("quay.io//app", "empty part"),
             ("quay.io/", "empty part"),
-            ("-app", "is no part"),
-            ("a..b", "is no part"),
+            ("-app", "invalid part"),
+            ("a..b", "invalid part"),
             ("https://quay.io/a", "scheme"),
             ("host:port/a", "registry host"),
             (&"a".repeat(64), "image's id"),
             (&"b".repeat(300), "longer than 255"),
-            ("a:b:c", "is no tag"),
-            (" nginx", "is no part"),
+            ("a:b:c", "invalid tag"),
+            (" nginx", "invalid part"),
         ] {
             let error = ImageRef::parse(written).unwrap_err();
             assert!(error.contains(words), "{written}: {error}");

@@ -152,7 +152,7 @@ fn secret_name(text: &str, path: &Path, findings: &mut Findings) -> Option<Strin
     }
     // More likely what belongs into the Secret.
     let help = "create a Secret of type kubernetes.io/dockerconfigjson, and write its name here";
-    findings.refuse_at(Code::BadName, path, Target::Hidden, "invalid name of a Secret", help)
+    findings.refuse(Code::BadName, (path, Target::Hidden), "invalid name of a Secret", help)
 }
 
 impl Kind for bool {
@@ -281,7 +281,7 @@ impl Kind for NodeSelector {
             Ok(selector) => Some(selector),
             Err(error) => {
                 let help = "kubectl's syntax: `zone in (fra,ams),!gpu,node-role.kubernetes.io/worker`";
-                findings.refuse_at(Code::BadSelector, path, Target::Within(error.span), error.message, help)
+                findings.refuse(Code::BadSelector, (path, Target::Within(error.span)), error.message, help)
             }
         }
     }
@@ -295,7 +295,7 @@ impl Kind for Schedule {
             Ok(schedule) => Some(schedule),
             Err(ScheduleError { message, span }) => {
                 let help = "five fields as in a CronJob: minute, hour, day of month, month, day of week, as `0 3 * * *`";
-                findings.refuse_at(Code::BadSchedule, path, Target::Within(span), message, help)
+                findings.refuse(Code::BadSchedule, (path, Target::Within(span)), message, help)
             }
         }
     }

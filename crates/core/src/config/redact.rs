@@ -64,7 +64,7 @@ mod tests {
         let c = Path::default().key("c");
         // The last two are not written there.
         for path in [Path::default().key("a"), Path::default().key("b"), c.key("d"), c.key("e")] {
-            findings.error_at(Code::BadValue, &path, Target::Hidden, "m", "");
+            findings.error(Code::BadValue, (&path, Target::Hidden), "m", "");
         }
         let expected = "a = '''\n******\n******'''\nb = \"******\"\n[c]\nd = 1\n";
         let (_, places) = Places::parse(&text).unwrap();

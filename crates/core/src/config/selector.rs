@@ -213,7 +213,7 @@ impl Parser {
         let token = self.take();
         match token.kind {
             Kind::Word if is_label_key(&token.text) => Ok(token.text),
-            Kind::Word => Err(token.error(format!("`{}` is no label key", token.text))),
+            Kind::Word => Err(token.error(format!("invalid label key `{}`", token.text))),
             _ => Err(token.unexpected("a label's key")),
         }
     }
@@ -232,7 +232,7 @@ impl Parser {
     fn checked_value(&self, token: Token) -> Result<String, SelectorError> {
         match token.kind {
             Kind::Word if is_label_value(&token.text) => Ok(token.text),
-            Kind::Word => Err(token.error(format!("`{}` is no label value", token.text))),
+            Kind::Word => Err(token.error(format!("invalid label value `{}`", token.text))),
             _ => Err(token.unexpected("a value")),
         }
     }
@@ -330,14 +330,14 @@ mod tests {
             ("a=b,", "the selector ends where a label's key is expected", 4),
             ("=b", "found `=`, expected a label's key", 0),
             ("a=b=c", "found `=`, expected `,` or the end", 3),
-            ("zone=fra/1", "`fra/1` is no label value", 5),
-            ("-a", "`-a` is no label key", 0),
+            ("zone=fra/1", "invalid label value `fra/1`", 5),
+            ("-a", "invalid label key `-a`", 0),
             ("a>b", "found `b`, expected an integer without a sign", 2),
             ("a>-1", "found `-1`, expected an integer without a sign", 2),
             ("a<+1", "found `+1`, expected an integer without a sign", 2),
-            ("a=b\0", "`b\0` is no label value", 2),
+            ("a=b\0", "invalid label value `b\0`", 2),
             ("!a=b", "found `=`, expected `,` or the end", 2),
-            ("é", "`é` is no label key", 0),
+            ("é", "invalid label key `é`", 0),
         ] {
             let error = NodeSelector::parse(selector).unwrap_err();
             assert_eq!((error.message.as_str(), error.span.start), (words, at), "{selector}");

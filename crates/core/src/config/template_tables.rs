@@ -43,12 +43,12 @@ fn defined_template(
     let mut table = Table::of(value, path.clone(), findings)?;
     if BUILT_IN_NAMES.contains(&name) {
         let message = format!("`{name}` is a built-in template");
-        findings.error_at(Code::ReservedTemplate, &path, Target::Key, message, "choose another name");
+        findings.error(Code::ReservedTemplate, (&path, Target::Key), message, "choose another name");
     }
     if !name::is_label(name) {
         let help = "use lower-case letters, digits and dashes";
         let message = format!("invalid name of a template: {name:?}");
-        findings.error_at(Code::BadName, &path, Target::Key, message, help);
+        findings.error(Code::BadName, (&path, Target::Key), message, help);
     }
     let written = TemplateTable::read(&mut table, findings);
     let is_silent = table.lacks("file") && table.lacks("inline");

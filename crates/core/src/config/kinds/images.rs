@@ -71,7 +71,7 @@ pub fn image(text: &str, path: &Path, findings: &mut Findings) -> Option<ImageRe
         // The line in the file may hold a password: it is not shown.
         Err(message) if ImageRef::may_hold_credentials(text) => {
             let help = "name a Secret in `pull_secrets`; a digest is written as `…@sha256:…`";
-            findings.refuse_at(Code::InlineCredentials, path, Target::Hidden, message, help)
+            findings.refuse(Code::InlineCredentials, (path, Target::Hidden), message, help)
         }
         Err(message) => {
             let message = format!("invalid image reference {text:?}: {message}");

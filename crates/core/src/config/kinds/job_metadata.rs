@@ -99,7 +99,7 @@ fn too_many_bytes(annotations: &Entries, path: &Path, findings: &mut Findings) {
     if bytes > ANNOTATIONS_BYTES_MAX {
         let message = format!("{bytes} bytes of annotations are too many");
         let help = format!("use at most {ANNOTATIONS_BYTES_MAX}: the controller's own come on top");
-        findings.error_at(Code::BadValue, path, Target::Key, message, help);
+        findings.error(Code::BadValue, (path, Target::Key), message, help);
     }
 }
 

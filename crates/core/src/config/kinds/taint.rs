@@ -37,7 +37,7 @@ impl Kind for RemovedTaint {
         const EXAMPLE: &str = "as `example.com/starting:NoSchedule`";
         let text = string(value, path, findings)?;
         let mut refuse = |target: Target, message: String, help: String| {
-            findings.refuse_at(Code::BadTaint, path, target, message, help)
+            findings.refuse(Code::BadTaint, (path, target), message, help)
         };
         let Some((key, effect)) = text.rsplit_once(':') else {
             return refuse(Target::Value, format!("{text:?} has no effect"), EXAMPLE.to_owned());

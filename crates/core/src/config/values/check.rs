@@ -198,12 +198,12 @@ fn may_read(templates: &Templates, name: &str, key: &str) -> bool {
 
 fn unknown(path: &Path, key: &str, why: &str, known: &BTreeSet<&str>, findings: &mut Findings) {
     let message = format!("unknown key `{key}`: {why}");
-    findings.error_at(Code::UnknownKey, path, Target::Key, message, advice(key, known));
+    findings.error(Code::UnknownKey, (path, Target::Key), message, advice(key, known));
 }
 
 fn unread(path: &Path, key: &str, known: &BTreeSet<&str>, findings: &mut Findings) {
     let message = format!("no group's template reads `{key}`, so it has no effect");
-    findings.warning_at(Code::UnusedValue, path, Target::Key, message, advice(key, known));
+    findings.warning(Code::UnusedValue, (path, Target::Key), message, advice(key, known));
 }
 
 fn advice(key: &str, known: &BTreeSet<&str>) -> String {
@@ -215,7 +215,7 @@ fn advice(key: &str, known: &BTreeSet<&str>) -> String {
 
 fn unused(path: &Path, template: &TemplateName, key: &str, findings: &mut Findings) {
     let message = format!("the template `{}` does not read `{key}`, so it has no effect", template.as_str());
-    findings.warning_at(Code::UnusedValue, path, Target::Key, message, "remove it");
+    findings.warning(Code::UnusedValue, (path, Target::Key), message, "remove it");
 }
 
 impl<'a> GroupValues<'a> {
@@ -341,7 +341,7 @@ fn quantity(
     }
     if declared.kind == ValueKind::Bytes && !quantity.is_whole() {
         // The API server says so at every creation, and then rounds up.
-        let message = format!("{} is no whole number of bytes", shown(value));
+        let message = format!("{} is not a whole number of bytes", shown(value));
         findings.warning(Code::FractionalBytes, path, message, "`m` is a thousandth; mebibytes are \"Mi\"");
     }
     Some(quantity)

@@ -51,7 +51,7 @@ pub fn labels(labels: &Map<String, Value>, path: &Path, findings: &mut Findings)
         if is_of_the_job_controller(key) {
             let message =
                 format!("the label `{key}` is set by Kubernetes itself, which refuses any other value");
-            findings.error_at(Code::BadValue, &path, Target::Key, message, "choose another key");
+            findings.error(Code::BadValue, (&path, Target::Key), message, "choose another key");
             continue;
         }
         owned(key, &OWNED_LABELS, &path, "label", findings);
@@ -105,7 +105,7 @@ pub fn wrong_label_value(text: &str, path: &Path, findings: &mut Findings) {
 pub fn wrong_key(key: &str, path: &Path, what: &str, findings: &mut Findings) {
     let help = "use 1 to 63 letters, digits, dashes, underscores and dots, with a letter or digit at both \
                 ends; a DNS name and a slash may stand before, as `example.com/team`";
-    findings.error_at(Code::BadValue, path, Target::Key, format!("invalid {what} key {key:?}"), help);
+    findings.error(Code::BadValue, (path, Target::Key), format!("invalid {what} key {key:?}"), help);
 }
 
 /// Warns of a key that is ours; whether it is.
@@ -113,7 +113,7 @@ pub fn owned(key: &str, ours: &[&str], path: &Path, what: &str, findings: &mut F
     let is_ours = ours.contains(&key);
     if is_ours {
         let message = format!("the {what} `{key}` is the controller's own, so this value has no effect");
-        findings.warning_at(Code::OwnedField, path, Target::Key, message, "remove it");
+        findings.warning(Code::OwnedField, (path, Target::Key), message, "remove it");
     }
     is_ours
 }

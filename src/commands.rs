@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::cli::{Cli, Command, GlobalArgs, Selection};
 use crate::cluster::{ClusterError, ConnectOptions};
 use crate::config::problem::{self, Severity};
-use crate::config_source::load::{self, LoadError, Loaded, Overrides, Sources};
+use crate::config_source::load::{self, LoadError, LoadedConfig, Overrides, Sources};
 use crate::outside_text::block;
 use crate::plan::{Plan, RunId};
 use crate::render::{RenderError, Renderer};
@@ -27,7 +27,7 @@ mod signals;
 mod templates;
 
 use output::{stream_to_stdout, write_aside, write_stderr, write_stdout};
-use templates::{Material, Tried};
+use templates::{TemplateCheck, TemplateInputs};
 
 /// Every planned node has every image.
 pub const SUCCESS: u8 = 0;
@@ -101,14 +101,15 @@ pub fn execute(cli: Cli) -> Result<u8, CommandError> {
 }
 
 /// Reads the config that the command line asks for.
-fn load_result(global: &GlobalArgs) -> Result<Loaded, LoadError> {
-    told_in_full(load::load(&sources(global)))
+fn load_result(global: &GlobalArgs) -> Result<LoadedConfig, LoadError> {
+    with_template_problems(load::load(&sources(global)))
 }
 
 /// Of a wrong config all is told that can be, what its templates say included.
-fn told_in_full(mut loaded: Result<Loaded, LoadError>) -> Result<Loaded, LoadError> {
-    if let Err(LoadError::Invalid { problems, remains: Some(remains), .. }) = &mut loaded {
-        let Tried { renderer: _, errors, warnings } = templates::try_templates(Material::from(&**remains));
+fn with_template_problems(mut loaded: Result<LoadedConfig, LoadError>) -> Result<LoadedConfig, LoadError> {
+    if let Err(LoadError::Invalid { problems, partial: Some(partial), .. }) = &mut loaded {
+        let TemplateCheck { renderer: _, errors, warnings } =
+            templates::try_templates(TemplateInputs::from(&**partial));
         problems.extend(errors);
         problems.extend(warnings);
     }
@@ -126,7 +127,7 @@ fn sources(global: &GlobalArgs) -> Sources {
 }
 
 /// The part of the config that is selected; its warnings are shown.
-fn load_config(global: &GlobalArgs, selection: &Selection) -> Result<Loaded, CommandError> {
+fn load_config(global: &GlobalArgs, selection: &Selection) -> Result<LoadedConfig, CommandError> {
     let shown = |mut error: LoadError| {
         if let LoadError::Invalid { problems, .. } = &mut error
             && global.quiet
@@ -144,8 +145,8 @@ fn load_config(global: &GlobalArgs, selection: &Selection) -> Result<Loaded, Com
 }
 
 /// Compiles and tries the templates, shows their warnings, and refuses those that are wrong.
-fn renderer(loaded: &Loaded, global: &GlobalArgs) -> Result<Renderer, CommandError> {
-    let Tried { renderer, errors, warnings } = templates::try_templates(Material::from(loaded));
+fn renderer(loaded: &LoadedConfig, global: &GlobalArgs) -> Result<Renderer, CommandError> {
+    let TemplateCheck { renderer, errors, warnings } = templates::try_templates(TemplateInputs::from(loaded));
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -158,11 +159,11 @@ fn renderer(loaded: &Loaded, global: &GlobalArgs) -> Result<Renderer, CommandErr
 /// Refuses a plan of which some manifest cannot be made, with all that is wrong with any of them.
 fn refuse_manifests(
     global: &GlobalArgs,
-    material: Material<'_>,
+    inputs: TemplateInputs<'_>,
     renderer: &Renderer,
     plan: &Plan,
 ) -> Result<(), CommandError> {
-    let problems = templates::manifest_problems(material, renderer, plan);
+    let problems = templates::manifest_problems(inputs, renderer, plan);
     match problems.is_empty() {
         true => Ok(()),
         false => {
@@ -184,7 +185,7 @@ fn run_id(global: &GlobalArgs, otherwise: impl FnOnce() -> RunId) -> Result<RunI
     }
 }
 
-fn connect_options(global: &GlobalArgs, loaded: &Loaded) -> ConnectOptions {
+fn connect_options(global: &GlobalArgs, loaded: &LoadedConfig) -> ConnectOptions {
     ConnectOptions {
         kubeconfig: global.kubeconfig.clone().filter(|path| !path.as_os_str().is_empty()),
         context: given(&global.context),

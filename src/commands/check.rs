@@ -8,12 +8,12 @@ use clap::CommandFactory;
 use jiff::Timestamp;
 
 use super::plan::nodes_of_file;
-use super::templates::{Material, Tried, manifest_problems, try_templates, without_carrier};
+use super::templates::{TemplateCheck, TemplateInputs, manifest_problems, try_templates, without_carrier};
 use super::{CommandError, SUCCESS, USAGE, given, load_result, some_of, write_stdout};
 use crate::cli::{CheckArgs, Cli, GlobalArgs, Output};
 use crate::config::problem::{self, Origin, Problem, Severity};
 use crate::config::{Code, Config, Group, ImageRef, TemplateName, schedule};
-use crate::config_source::load::Loaded;
+use crate::config_source::load::LoadedConfig;
 use crate::plan::{self, Node, Plan, RunId, RunIdentity};
 use crate::telemetry::use_color;
 use crate::words::counted;
@@ -29,14 +29,14 @@ pub async fn check(global: &GlobalArgs, args: &CheckArgs) -> Result<u8, CommandE
     let mut compiled = None;
     let loaded = match load_result(global) {
         Ok(mut loaded) => {
-            let material = Material::from(&loaded);
-            let Tried { renderer, errors, warnings } = try_templates(material);
+            let inputs = TemplateInputs::from(&loaded);
+            let TemplateCheck { renderer, errors, warnings } = try_templates(inputs);
             let plan = known.map(|nodes| planned_over(&loaded.config, nodes));
-            let doubts = doubts(material, plan.as_ref(), args.strict);
+            let doubts = doubts(inputs, plan.as_ref(), args.strict);
             // What `render` would refuse for one of these nodes; with invented ones nothing may be wrong.
             let of_nodes = match (&renderer, &plan) {
                 (Some(renderer), Some(plan)) if errors.is_empty() => {
-                    manifest_problems(material, renderer, plan)
+                    manifest_problems(inputs, renderer, plan)
                 }
                 _ => Vec::new(),
             };
@@ -46,7 +46,8 @@ pub async fn check(global: &GlobalArgs, args: &CheckArgs) -> Result<u8, CommandE
             Some(loaded)
         }
         Err(error) => {
-            let doubts = error.remains().map(|remains| doubts(Material::from(remains), None, args.strict));
+            let doubts =
+                error.partial().map(|partial| doubts(TemplateInputs::from(partial), None, args.strict));
             problems.extend(doubts.unwrap_or_default());
             problems.extend(error.problems());
             None
@@ -88,7 +89,7 @@ fn run_id_problem(global: &GlobalArgs) -> Option<Problem> {
 fn tell(
     global: &GlobalArgs,
     args: &CheckArgs,
-    loaded: Option<&Loaded>,
+    loaded: Option<&LoadedConfig>,
     nodes: Option<&Vec<Node>>,
     problems: &[Problem],
 ) -> Result<(), CommandError> {
@@ -116,7 +117,7 @@ fn tell(
 }
 
 /// One line.
-fn summary(loaded: Option<&Loaded>, problems: &[Problem]) -> String {
+fn summary(loaded: Option<&LoadedConfig>, problems: &[Problem]) -> String {
     let count = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let found = match (errors, warnings) {
@@ -162,8 +163,8 @@ pub fn nodes_without_carrier(plan: &Plan) -> Option<String> {
 }
 
 /// What is no mistake but may surprise. `plan` is over the nodes that are known, if any are.
-fn doubts(material: Material<'_>, plan: Option<&Plan>, strict: bool) -> Vec<Problem> {
-    let Material { groups, provenance, .. } = material;
+fn doubts(inputs: TemplateInputs<'_>, plan: Option<&Plan>, strict: bool) -> Vec<Problem> {
+    let TemplateInputs { groups, provenance, .. } = inputs;
     let indexes = provenance.group_indexes();
     let index = |group: &Group| indexes.get(group.name.as_str()).copied().unwrap_or_default();
     let mut found: Vec<(usize, &str, Code, String, &str)> = Vec::new();
@@ -203,14 +204,14 @@ fn doubts(material: Material<'_>, plan: Option<&Plan>, strict: bool) -> Vec<Prob
     };
     let mut doubts: Vec<Problem> = found.into_iter().map(doubt).collect();
     if strict {
-        doubts.extend(mutable_tags(material, &indexes));
+        doubts.extend(mutable_tags(inputs, &indexes));
     }
     doubts
 }
 
-fn mutable_tags(material: Material<'_>, indexes: &BTreeMap<&str, usize>) -> Vec<Problem> {
+fn mutable_tags(inputs: TemplateInputs<'_>, indexes: &BTreeMap<&str, usize>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for group in material.groups {
+    for group in inputs.groups {
         let index = indexes.get(group.name.as_str()).copied().unwrap_or_default();
         // One without a tag has been warned about.
         let is_mutable = |image: &ImageRef| image.digest.is_empty() && !image.lacks_tag();
@@ -218,7 +219,7 @@ fn mutable_tags(material: Material<'_>, indexes: &BTreeMap<&str, usize>) -> Vec<
             problems.push(Problem {
                 severity: Severity::Warning,
                 code: Code::MutableTag,
-                origin: material.provenance.image(index, image),
+                origin: inputs.provenance.image(index, image),
                 key: Some(format!("groups[{index}].images[{image}]")),
                 message: format!("the tag of \"{reference}\" may come to mean another image"),
                 help: Some("pin it with a digest: `…@sha256:…`".to_owned()),

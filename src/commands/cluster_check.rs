@@ -8,7 +8,7 @@ use super::{CommandError, NO_CLUSTER, SUCCESS, USAGE, connect_options, write_std
 use crate::cli::{GlobalArgs, Selection};
 use crate::cluster::{Cluster, ImageRewrite, Permission};
 use crate::config::go_duration;
-use crate::config_source::load::Loaded;
+use crate::config_source::load::LoadedConfig;
 use crate::outcome::Failure;
 use crate::outside_text::one_line;
 use crate::plan::{Plan, PlannedJob, RunId};
@@ -35,7 +35,7 @@ const IN_CLUSTER: [(&str, &str, &str); 2] = [("get", "", "nodes"), ("list", "", 
 /// `strict`.
 pub async fn ask(
     global: &GlobalArgs,
-    loaded: &Loaded,
+    loaded: &LoadedConfig,
     renderer: &Renderer,
     strict: bool,
 ) -> Result<u8, CommandError> {

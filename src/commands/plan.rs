@@ -10,7 +10,7 @@ use super::{
 };
 use crate::cli::{GlobalArgs, Output, PlanArgs, Selection};
 use crate::cluster::{self, Cluster, ClusterError, Mode, Permission};
-use crate::config_source::load::{self, Loaded};
+use crate::config_source::load::{self, LoadedConfig};
 use crate::plan::node::{distinct, nodes_from_text};
 use crate::plan::{JobIndex, Node, Plan, RunId, RunIdentity};
 use crate::render::Renderer;
@@ -113,7 +113,7 @@ pub fn print(report: &PlanReport, output: Output) -> Result<(), CommandError> {
 /// The plan over the nodes of a file, or over those of the cluster.
 pub async fn plan_offline_or_not(
     global: &GlobalArgs,
-    loaded: &Loaded,
+    loaded: &LoadedConfig,
     selection: &Selection,
     nodes: Option<&Path>,
 ) -> Result<Planned, CommandError> {
@@ -139,7 +139,7 @@ pub async fn plan_offline_or_not(
 
 /// The plan over `nodes`.
 pub fn plan_over(
-    loaded: &Loaded,
+    loaded: &LoadedConfig,
     selection: &Selection,
     nodes: Vec<Node>,
     run_id: RunId,
@@ -153,7 +153,7 @@ pub fn plan_over(
 
 /// The selector that all groups share, for the API server to apply; with several, one unfiltered
 /// list is the cheaper question. Nodes asked for by name must be in the list to be known.
-pub fn only_selector(loaded: &Loaded, selection: &Selection) -> Option<String> {
+pub fn only_selector(loaded: &LoadedConfig, selection: &Selection) -> Option<String> {
     let mut selectors = loaded.config.groups.iter().map(|group| group.node_selector.as_query());
     let first = selectors.next().filter(|selector| !selector.is_empty() && selection.node.is_empty())?;
     selectors.all(|selector| selector == first).then_some(first)

@@ -1,7 +1,7 @@
 //! Prints the Jobs of a run and creates none: for review in Git, and for `kubectl apply`.
 
 use super::plan::plan_offline_or_not;
-use super::templates::Material;
+use super::templates::TemplateInputs;
 use super::{CommandError, load_config, refuse_manifests, renderer, write_stdout};
 use crate::cli::{GlobalArgs, RenderArgs};
 
@@ -15,7 +15,7 @@ pub async fn render(global: &GlobalArgs, args: &RenderArgs) -> Result<u8, Comman
         let manifest = match renderer.render(job) {
             Ok(manifest) => manifest,
             Err(error) => {
-                refuse_manifests(global, Material::from(&loaded), &renderer, &planned.plan)?;
+                refuse_manifests(global, TemplateInputs::from(&loaded), &renderer, &planned.plan)?;
                 return Err(error.into());
             }
         };

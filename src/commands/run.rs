@@ -19,14 +19,14 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout_at};
 
 use super::plan::{check_namespaces, completed_earlier, foreseen, only_selector, plan_over, print};
 use super::signals::Signals;
-use super::templates::{Material, manifest};
+use super::templates::{TemplateInputs, manifest};
 use super::{
     CommandError, FAILURE, SUCCESS, connect_options, load_config, refuse_manifests, renderer, run_id,
     stream_to_stdout, write_aside, write_stdout,
 };
 use crate::cli::{DryRun, GlobalArgs, Output, RunArgs};
 use crate::cluster::{Cluster, ClusterError, Mode, Wanted, Watches};
-use crate::config_source::load::Loaded;
+use crate::config_source::load::LoadedConfig;
 use crate::driver;
 use crate::plan::{JobIndex, Plan, PlannedJob, RunId, TemplateChoice};
 use crate::progress::Progress;
@@ -155,7 +155,7 @@ struct Ready {
 async fn prepare(
     global: &GlobalArgs,
     args: &RunArgs,
-    loaded: &Loaded,
+    loaded: &LoadedConfig,
     renderer: &Renderer,
     run_id: RunId,
     started: tokio::time::Instant,
@@ -217,14 +217,14 @@ fn announce(cluster: &Cluster, plan: &Plan) {
 /// refused before anything is created. The built-in templates render whatever they are given.
 fn check_templates(
     global: &GlobalArgs,
-    loaded: &Loaded,
+    loaded: &LoadedConfig,
     renderer: &Renderer,
     plan: &Plan,
 ) -> Result<(), CommandError> {
     let mut users = plan.jobs().filter(|job| matches!(job.template, TemplateChoice::User(_)));
     match users.all(|job| renderer.render(job).is_ok()) {
         true => Ok(()),
-        false => refuse_manifests(global, Material::from(loaded), renderer, plan),
+        false => refuse_manifests(global, TemplateInputs::from(loaded), renderer, plan),
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::config::problem::{Origin, Problem, Severity};
 use crate::config::provenance::Provenance;
 use crate::config::{Code, Group, TemplateName, Templates};
-use crate::config_source::load::{Loaded, Remains};
+use crate::config_source::load::{LoadedConfig, PartialConfig};
 use crate::outcome::{Failure, Reason};
 use crate::plan::{Plan, PlannedJob};
 use crate::render::{
@@ -18,7 +18,7 @@ use crate::report::Refusal;
 const PROBLEMS_MAX: usize = 50;
 
 /// What trying showed.
-pub struct Tried {
+pub struct TemplateCheck {
     /// `None` where some template does not compile.
     pub renderer: Option<Renderer>,
     pub errors: Vec<Problem>,
@@ -27,34 +27,34 @@ pub struct Tried {
 
 /// What is tried: a whole config, or what is right of a wrong one.
 #[derive(Clone, Copy)]
-pub struct Material<'a> {
+pub struct TemplateInputs<'a> {
     pub groups: &'a [Group],
     pub templates: &'a Templates,
     pub provenance: &'a Provenance,
 }
 
-impl<'a> From<&'a Loaded> for Material<'a> {
-    fn from(loaded: &'a Loaded) -> Material<'a> {
-        let Loaded { config, provenance, .. } = loaded;
-        Material { groups: &config.groups, templates: &config.templates, provenance }
+impl<'a> From<&'a LoadedConfig> for TemplateInputs<'a> {
+    fn from(loaded: &'a LoadedConfig) -> TemplateInputs<'a> {
+        let LoadedConfig { config, provenance, .. } = loaded;
+        TemplateInputs { groups: &config.groups, templates: &config.templates, provenance }
     }
 }
 
-impl<'a> From<&'a Remains> for Material<'a> {
-    fn from(remains: &'a Remains) -> Material<'a> {
-        let Remains { groups, templates, provenance } = remains;
-        Material { groups, templates, provenance }
+impl<'a> From<&'a PartialConfig> for TemplateInputs<'a> {
+    fn from(partial: &'a PartialConfig) -> TemplateInputs<'a> {
+        let PartialConfig { groups, templates, provenance } = partial;
+        TemplateInputs { groups, templates, provenance }
     }
 }
 
 /// Compiles every template, and renders each that a node may get, with invented nodes.
-pub fn try_templates(material: Material<'_>) -> Tried {
-    let Material { groups, templates, provenance } = material;
-    let (renderer, wrong) = Renderer::of_sound(templates);
-    let error = |error| material.of_template(Severity::Error, Code::TemplateSyntax, error);
+pub fn try_templates(inputs: TemplateInputs<'_>) -> TemplateCheck {
+    let TemplateInputs { groups, templates, provenance } = inputs;
+    let (renderer, wrong) = Renderer::compile_valid(templates);
+    let error = |error| inputs.of_template(Severity::Error, Code::TemplateSyntax, error);
     let mut errors: Vec<Problem> = wrong.iter().map(error).collect();
     let all_compile = errors.is_empty();
-    let warning = |error| material.of_template(Severity::Warning, Code::UnescapedOutput, error);
+    let warning = |error| inputs.of_template(Severity::Warning, Code::UnescapedOutput, error);
     let mut warnings: Vec<Problem> = renderer.warnings.iter().map(warning).collect();
 
     let indexes = provenance.group_indexes();
@@ -68,7 +68,7 @@ pub fn try_templates(material: Material<'_>) -> Tried {
             continue;
         }
         let index = indexes.get(group.name.as_str()).copied().unwrap_or_default();
-        let used = Used { material, group, index };
+        let used = Used { inputs, group, index };
         let Probe { errors: wrong, warnings: doubtful, ambiguous } = prober.probe(group);
         for error in &wrong {
             errors.extend(used.problems(error, &mut told));
@@ -94,9 +94,9 @@ pub fn try_templates(material: Material<'_>) -> Tried {
             untried.len(),
             groups.len()
         );
-        warnings.push(Used { material, group: first, index }.doubt(Code::TemplatesNotTried, None, message));
+        warnings.push(Used { inputs, group: first, index }.doubt(Code::TemplatesNotTried, None, message));
     }
-    Tried { renderer: all_compile.then_some(renderer), errors, warnings }
+    TemplateCheck { renderer: all_compile.then_some(renderer), errors, warnings }
 }
 
 /// Groups that a user's template or values make different from others, and of the rest the one with the most
@@ -117,8 +117,8 @@ fn to_be_tried(groups: &[Group]) -> impl Iterator<Item = &Group> {
 }
 
 /// What is wrong with the manifests of a plan, each mistake once, with the first node that has it.
-pub fn manifest_problems(material: Material<'_>, renderer: &Renderer, plan: &Plan) -> Vec<Problem> {
-    let indexes = material.provenance.group_indexes();
+pub fn manifest_problems(inputs: TemplateInputs<'_>, renderer: &Renderer, plan: &Plan) -> Vec<Problem> {
+    let indexes = inputs.provenance.group_indexes();
     let mut told = BTreeSet::new();
     let mut problems: Vec<Problem> = Vec::new();
     for job in plan.jobs() {
@@ -128,7 +128,7 @@ pub fn manifest_problems(material: Material<'_>, renderer: &Renderer, plan: &Pla
             continue;
         }
         let index = indexes.get(job.group.name.as_str()).copied().unwrap_or_default();
-        let used = Used { material, group: &job.group, index };
+        let used = Used { inputs, group: &job.group, index };
         for problem in used.problems(&error, &mut told) {
             let message =
                 format!("group {:?}, node {:?}: {}", job.group.name, job.node.name, problem.message);
@@ -161,7 +161,7 @@ fn failure(error: &RenderError) -> Failure {
     Failure::new(reason, error.to_string())
 }
 
-impl Material<'_> {
+impl TemplateInputs<'_> {
     fn of_template(&self, severity: Severity, code: Code, error: &TemplateError) -> Problem {
         let TemplateError { template, place, message } = error;
         let origin = self.provenance.in_template(self.templates, template, *place);
@@ -172,7 +172,7 @@ impl Material<'_> {
 
 /// A group with the template that it uses.
 struct Used<'a> {
-    material: Material<'a>,
+    inputs: TemplateInputs<'a>,
     group: &'a Group,
     /// In the file.
     index: usize,
@@ -195,7 +195,7 @@ impl Used<'_> {
             }
             error if !told.insert(error.to_string()) => Vec::new(),
             RenderError::Template(error) => {
-                vec![self.material.of_template(Severity::Error, Code::TemplateError, error)]
+                vec![self.inputs.of_template(Severity::Error, Code::TemplateError, error)]
             }
             error => vec![problem(None, error.to_string())],
         }
@@ -208,14 +208,14 @@ impl Used<'_> {
 
     /// What is wrong with a template is wrong in its own text, whichever group uses it.
     fn origin(&self, place: Option<(usize, usize)>) -> Origin {
-        let Material { templates, provenance, .. } = self.material;
+        let TemplateInputs { templates, provenance, .. } = self.inputs;
         let own = provenance.in_template(templates, self.group.template.as_str(), place);
         own.unwrap_or_else(|| provenance.group_key(self.index, "template"))
     }
 
     /// Where the template, or the one partial that does, writes a field.
     fn field(&self, problem: &FieldProblem) -> Origin {
-        let Material { templates, provenance, .. } = self.material;
+        let TemplateInputs { templates, provenance, .. } = self.inputs;
         let texts = templates.with_partials(self.group.template.as_str());
         let mut places = texts.iter().filter_map(|(name, text)| Some((*name, problem.place(text)?)));
         match (places.next(), places.next()) {

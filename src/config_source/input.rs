@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
@@ -28,17 +27,17 @@ pub struct Input {
 
 /// Opens `path`, whatever it is.
 pub fn open(path: &Path) -> io::Result<Input> {
-    Input::new(open_at(CWD, path)?)
+    Input::new(open_file(path)?)
 }
 
-/// Opens `name` in `folder` without waiting for anything.
-pub fn open_at(folder: impl AsFd, name: &Path) -> io::Result<File> {
+/// Opens `path` without waiting for anything.
+pub fn open_file(path: &Path) -> io::Result<File> {
     let how = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    Ok(File::from(retry_on_intr(|| openat(&folder, name, how, Mode::empty()))?))
+    Ok(File::from(retry_on_intr(|| openat(CWD, path, how, Mode::empty()))?))
 }
 
 impl Input {
-    /// Takes a file from [`open_at`] for what it is.
+    /// Takes a file from [`open_file`] for what it is.
     pub fn new(file: File) -> io::Result<Input> {
         let mut input = Input { first: None, file };
         if kind(&input.file)? == FileType::Fifo {
@@ -116,7 +115,7 @@ mod tests {
     fn a_pipe_without_a_writer_is_refused() {
         let (_folder, path) = pipe();
         assert!(open(&path).unwrap_err().to_string().contains("nobody writes"));
-        let refused = Input::of_file(open_at(CWD, &path).unwrap()).unwrap_err();
+        let refused = Input::of_file(open_file(&path).unwrap()).unwrap_err();
         assert!(refused.to_string().contains("not a file"));
     }
 
@@ -135,7 +134,7 @@ mod tests {
         let path = folder.path().join("file");
         std::fs::write(&path, "text").unwrap();
         assert_eq!(text(open(&path).unwrap()), "text");
-        assert_eq!(text(Input::of_file(open_at(CWD, &path).unwrap()).unwrap()), "text");
+        assert_eq!(text(Input::of_file(open_file(&path).unwrap()).unwrap()), "text");
         assert_eq!(text(open(Path::new("/dev/null")).unwrap()), "");
         assert_eq!(open(&folder.path().join("gone")).unwrap_err().kind(), io::ErrorKind::NotFound);
     }

@@ -16,8 +16,8 @@ use figment::Figment;
 use figment::value::{Dict, Value};
 use thiserror::Error;
 
-use super::folder::Reading;
 use super::input;
+use super::snapshot::ConfigSnapshot;
 use crate::config::characters;
 use crate::config::code::Code;
 use crate::config::environment::{self, Layer};
@@ -63,7 +63,7 @@ pub struct Overrides {
 
 /// A config that is ready to be used, and what was noticed on the way.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedConfig {
     pub config: Config,
     pub provenance: Provenance,
     pub warnings: Vec<Problem>,
@@ -90,13 +90,13 @@ pub enum LoadError {
         /// Warnings too.
         problems: Vec<Problem>,
         /// `None` where the file is no TOML.
-        remains: Option<Box<Remains>>,
+        partial: Option<Box<PartialConfig>>,
     },
 }
 
 /// What can still be looked at where a config is wrong, so that everything is told in one go.
 #[derive(Debug)]
-pub struct Remains {
+pub struct PartialConfig {
     /// Those that can be rendered all the same.
     pub groups: Vec<Group>,
     pub templates: Templates,
@@ -114,9 +114,9 @@ impl LoadError {
     }
 
     /// What can still be looked at.
-    pub fn remains(&self) -> Option<&Remains> {
+    pub fn partial(&self) -> Option<&PartialConfig> {
         match self {
-            LoadError::Invalid { remains, .. } => remains.as_deref(),
+            LoadError::Invalid { partial, .. } => partial.as_deref(),
             LoadError::NoFile | LoadError::Unreadable { .. } => None,
         }
     }
@@ -167,33 +167,33 @@ pub fn read_input(path: &FsPath) -> Result<String, String> {
 }
 
 /// Reads, layers and checks.
-pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
+pub fn load(sources: &Sources) -> Result<LoadedConfig, LoadError> {
     load_state(sources).1
 }
 
 /// The same, with the fingerprint also of a state that is refused.
-pub(super) fn load_state(sources: &Sources) -> (String, Result<Loaded, LoadError>) {
+pub(super) fn load_state(sources: &Sources) -> (String, Result<LoadedConfig, LoadError>) {
     let mut tries = 1;
     loop {
-        let mut reading = Reading::default();
-        let loaded = load_once(sources, &mut reading);
+        let mut snapshot = ConfigSnapshot::default();
+        let loaded = load_once(sources, &mut snapshot);
         // A version of a mount that went while it was read is nobody's mistake.
-        if tries == TRIES_MAX || !reading.is_torn() {
-            return (reading.fingerprint(), loaded);
+        if tries == TRIES_MAX || !snapshot.changed_during_read() {
+            return (snapshot.fingerprint(), loaded);
         }
         tries += 1;
     }
 }
 
-fn load_once(sources: &Sources, reading: &mut Reading) -> Result<Loaded, LoadError> {
+fn load_once(sources: &Sources, snapshot: &mut ConfigSnapshot) -> Result<LoadedConfig, LoadError> {
     let quay_images = environment::quay_images(&sources.environment);
     let unreadable = environment::unreadable(&sources.unreadable);
-    let (path, text) = match read_config(sources.path.as_deref(), reading) {
+    let (path, text) = match read_config(sources.path.as_deref(), snapshot) {
         // The interface of 2017 knew no file.
         Err(LoadError::NoFile) if quay_images.is_some() => (PathBuf::new(), String::new()),
         // It may have been meant to say what there is to do.
         Err(LoadError::NoFile) if !unreadable.is_empty() => {
-            return Err(LoadError::Invalid { path: PathBuf::new(), problems: unreadable, remains: None });
+            return Err(LoadError::Invalid { path: PathBuf::new(), problems: unreadable, partial: None });
         }
         read => read?,
     };
@@ -205,7 +205,7 @@ fn load_once(sources: &Sources, reading: &mut Reading) -> Result<Loaded, LoadErr
             let mut problems = vec![syntax_problem(&source, &error)];
             problems.extend(unreadable);
             problems.extend(environment::above(&sources.environment).1);
-            return Err(LoadError::Invalid { path, problems, remains: None });
+            return Err(LoadError::Invalid { path, problems, partial: None });
         }
     };
     let (mut above, mut warnings) = environment::above(&sources.environment);
@@ -232,7 +232,7 @@ fn load_once(sources: &Sources, reading: &mut Reading) -> Result<Loaded, LoadErr
 
     let tables = defined_templates(&tree, &mut findings);
     let mut templates =
-        read_templates(&tables, path.parent().unwrap_or(FsPath::new("")), reading, &mut findings);
+        read_templates(&tables, path.parent().unwrap_or(FsPath::new("")), snapshot, &mut findings);
     let defined = templates_in(&tree).filter(|name| !templates.user.contains_key(*name));
     templates.without_text.extend(defined.map(str::to_owned));
     // What a later source beats is wrong all the same, and would be found out when that is taken away.
@@ -265,14 +265,14 @@ fn load_once(sources: &Sources, reading: &mut Reading) -> Result<Loaded, LoadErr
         Ok(config) if errors.is_empty() => {
             let is_set = |name| sources.environment.get(name).is_some_and(|value| !value.is_empty());
             let in_cluster = is_set("KUBERNETES_SERVICE_HOST") && is_set("KUBERNETES_SERVICE_PORT");
-            let fingerprint = reading.fingerprint();
-            return Ok(Loaded { config, provenance, warnings, in_cluster, fingerprint });
+            let fingerprint = snapshot.fingerprint();
+            return Ok(LoadedConfig { config, provenance, warnings, in_cluster, fingerprint });
         }
         Ok(Config { groups, templates, .. }) => (groups, templates),
-        Err(remains) => remains,
+        Err(partial) => partial,
     };
-    let remains = Some(Box::new(Remains { groups, templates, provenance }));
-    Err(LoadError::Invalid { path, problems: [errors, warnings].concat(), remains })
+    let partial = Some(Box::new(PartialConfig { groups, templates, provenance }));
+    Err(LoadError::Invalid { path, problems: [errors, warnings].concat(), partial })
 }
 
 /// Where the config may be; the first that is there counts.
@@ -283,10 +283,13 @@ pub(super) fn candidates(named: Option<&FsPath>) -> Vec<&FsPath> {
     }
 }
 
-fn read_config(named: Option<&FsPath>, reading: &mut Reading) -> Result<(PathBuf, String), LoadError> {
+fn read_config(
+    named: Option<&FsPath>,
+    snapshot: &mut ConfigSnapshot,
+) -> Result<(PathBuf, String), LoadError> {
     for path in candidates(named) {
         let unreadable = |cause| LoadError::Unreadable { path: path.to_owned(), cause };
-        match reading.config(path, CONFIG_BYTES_MAX) {
+        match snapshot.config(path, CONFIG_BYTES_MAX) {
             Ok(bytes) => {
                 let text = text_in(bytes, CONFIG_BYTES_MAX).map_err(unreadable)?;
                 // Editors of some systems begin a file with a byte order mark.
@@ -333,14 +336,14 @@ fn flags(flags: &Overrides) -> impl Iterator<Item = Layer> {
 fn read_templates(
     tables: &[DefinedTemplate],
     folder: &FsPath,
-    reading: &mut Reading,
+    snapshot: &mut ConfigSnapshot,
     findings: &mut Findings,
 ) -> Templates {
     let mut templates = Templates::default();
     for DefinedTemplate { name, source, .. } in tables {
         let template = match source {
             TemplateSource::Inline(text) => Some(Template { text: text.clone(), file: None }),
-            TemplateSource::File(file, path) => read_template(folder, file, path, reading, findings),
+            TemplateSource::File(file, path) => read_template(folder, file, path, snapshot, findings),
         };
         templates.user.extend(template.map(|template| (name.clone(), template)));
     }
@@ -352,7 +355,7 @@ fn read_templates(
         }
         // Compiling says where a partial that is nowhere was asked for.
         let file = format!("{name}.hbs");
-        let read = match reading.beside(FsPath::new(&file), CONFIG_BYTES_MAX) {
+        let read = match snapshot.sibling(FsPath::new(&file), CONFIG_BYTES_MAX) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             read => read.map_err(|error| error.to_string()),
         };
@@ -381,7 +384,7 @@ fn read_template(
     folder: &FsPath,
     file: &str,
     path: &Path,
-    reading: &mut Reading,
+    snapshot: &mut ConfigSnapshot,
     findings: &mut Findings,
 ) -> Option<Template> {
     // A ConfigMap's keys lie in one folder; what lies elsewhere would not be mounted with them.
@@ -398,7 +401,7 @@ fn read_template(
         return None;
     }
     let found = folder.join(file);
-    let read = reading.beside(FsPath::new(file), CONFIG_BYTES_MAX);
+    let read = snapshot.sibling(FsPath::new(file), CONFIG_BYTES_MAX);
     // What is wrong with a file that is there is not where it lies.
     let is_missing = read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     let help = if is_missing { "the path is relative to the config file" } else { "" };

@@ -3,14 +3,14 @@
 //! What is watched are folders, never files: a mounted ConfigMap changes by a rename of `..data`, which a
 //! watch of a file sees once and then never again. A slow poll is the net under it, for what the operating
 //! system does not tell: network file systems, templates in folders below the config's, links to files
-//! elsewhere. Notices only say when to look; whether anything has changed is told by the
+//! elsewhere. Events only say when to check; whether anything has changed is told by the
 //! fingerprint of what [`load`](super::load::load) reads.
 //!
 //! May touch the file system, to read, and the clock. Never keeps a config: who holds the last good one
 //! decides what a bad one means.
 #![expect(
     clippy::disallowed_methods,
-    reason = "waits for a burst of notices to end, so it looks at the clock"
+    reason = "waits for a burst of events to end, so it looks at the clock"
 )]
 
 use std::collections::BTreeSet;
@@ -24,12 +24,12 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use super::folder::is_stream;
-use super::load::{LoadError, Loaded, Sources, candidates, load_state};
+use super::load::{LoadError, LoadedConfig, Sources, candidates, load_state};
+use super::snapshot::is_stream;
 
-/// A swap of a mount gives seven or eight notices, and an editor's save nearly as many.
-const QUIET: Duration = Duration::from_millis(250);
-/// Where it never gets quiet, a look is due all the same.
+/// A swap of a mount gives seven or eight events, and an editor's save nearly as many.
+const DEBOUNCE: Duration = Duration::from_millis(250);
+/// Where events never end, the files are checked all the same.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_secs(30);
 /// Where the operating system watches nothing for us.
@@ -41,12 +41,12 @@ pub struct ConfigWatch {
     sources: Sources,
     /// The fingerprint of the state that was yielded last.
     known: String,
-    /// Made anew at each look: the folders may be others by then, or others of the same name.
+    /// Made anew at each check: the folders may be others by then, or others of the same name.
     watcher: Option<RecommendedWatcher>,
-    /// One notice is as good as many.
-    noticed: Arc<Notify>,
-    asked: Arc<Notify>,
-    /// The first and the last of the notices since the last look.
+    /// One event is as good as many.
+    events: Arc<Notify>,
+    triggered: Arc<Notify>,
+    /// The first and the last event since the files were checked.
     burst: Option<(Instant, Instant)>,
     poll_at: Instant,
     /// That there is no watch is said once.
@@ -57,49 +57,49 @@ impl ConfigWatch {
     /// `sources` as they were given to [`load`](super::load::load); `loaded` is the state already known.
     ///
     /// Where the operating system gives no watch, a warning is logged and the poll is all there is.
-    pub fn new(sources: Sources, loaded: &Loaded) -> ConfigWatch {
+    pub fn new(sources: Sources, loaded: &LoadedConfig) -> ConfigWatch {
         let watch = ConfigWatch {
             sources,
             known: loaded.fingerprint.clone(),
             watcher: None,
-            noticed: Arc::default(),
-            asked: Arc::default(),
+            events: Arc::default(),
+            triggered: Arc::default(),
             burst: None,
-            // What has changed since it was loaded was not noticed.
+            // What has changed since it was loaded was not events.
             poll_at: Instant::now(),
             warned: false,
         };
         if watch.is_stream() {
-            warn!("the config is no regular file, so changes of it are not noticed");
+            warn!("the config is no regular file, so changes of it are not events");
         }
         watch
     }
 
     /// Waits until the files differ from the state that was yielded last, and loads them. What is refused
     /// is yielded too, once. May be dropped at any time: nothing is lost.
-    pub async fn changed(&mut self) -> Result<Loaded, LoadError> {
+    pub async fn changed(&mut self) -> Result<LoadedConfig, LoadError> {
         loop {
-            self.time_to_look().await;
-            if let Some(state) = self.look() {
+            self.until_due().await;
+            if let Some(state) = self.check_files() {
                 return state;
             }
         }
     }
 
-    /// Notified, it makes [`changed`](ConfigWatch::changed) look at once, without waiting for a notice.
+    /// Notified, it makes [`changed`](ConfigWatch::changed) check the files at once, without waiting for an event.
     pub fn trigger(&self) -> Arc<Notify> {
-        self.asked.clone()
+        self.triggered.clone()
     }
 
-    async fn time_to_look(&mut self) {
+    async fn until_due(&mut self) {
         loop {
-            let settled = self.burst.map(|(first, last)| (last + QUIET).min(first + RETRY_TIMEOUT));
+            let settled = self.burst.map(|(first, last)| (last + DEBOUNCE).min(first + RETRY_TIMEOUT));
             let due = settled.map_or(self.poll_at, |settled| settled.min(self.poll_at));
             tokio::select! {
                 biased;
-                () = self.asked.notified() => return,
+                () = self.triggered.notified() => return,
                 () = sleep_until(due) => return,
-                () = self.noticed.notified() => {
+                () = self.events.notified() => {
                     let now = Instant::now();
                     self.burst = Some((self.burst.map_or(now, |(first, _)| first), now));
                 }
@@ -107,14 +107,14 @@ impl ConfigWatch {
         }
     }
 
-    /// Looks at once, and loads the files where they differ from the state that was yielded last.
-    pub fn look(&mut self) -> Option<Result<Loaded, LoadError>> {
-        // First the watch, then the files: what happens in between is noticed.
+    /// Checks at once, and loads the files where they differ from the state that was yielded last.
+    pub fn check_files(&mut self) -> Option<Result<LoadedConfig, LoadError>> {
+        // First the watch, then the files: what happens in between is events.
         let is_watched = self.watch();
         self.burst = None;
         self.poll_at = Instant::now() + if is_watched { POLL } else { POLL_UNWATCHED };
         if self.is_stream() {
-            // Reading it again would find nothing, or wait for somebody to write.
+            // ConfigSnapshot it again would find nothing, or wait for somebody to write.
             return None;
         }
         let (fingerprint, loaded) = load_state(&self.sources);
@@ -132,10 +132,10 @@ impl ConfigWatch {
 
     /// Watches the folders as they are now, and says whether that could be done.
     fn watch(&mut self) -> bool {
-        let noticed = self.noticed.clone();
+        let events = self.events.clone();
         let made = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if tells_of_a_change(&event) {
-                noticed.notify_one();
+            if is_change(&event) {
+                events.notify_one();
             }
         });
         let watched = made.and_then(|mut watcher| {
@@ -159,8 +159,8 @@ impl ConfigWatch {
     }
 }
 
-/// Our own reading is noticed as well: who took that for a change would never rest.
-fn tells_of_a_change(event: &notify::Result<Event>) -> bool {
+/// Our own reading is an event as well: who took that for a change would never rest.
+fn is_change(event: &notify::Result<Event>) -> bool {
     match event {
         Ok(event) => match event.kind {
             EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),

@@ -1,7 +1,7 @@
 //! What `check` says of a config's values is what the API server says of the Jobs made from them.
 
 use quayctl_controller::config::{Group, Toleration, TolerationOperator};
-use quayctl_controller::config_source::load::{LoadError, Loaded, Sources, load};
+use quayctl_controller::config_source::load::{LoadError, LoadedConfig, Sources, load};
 use quayctl_controller::plan::{Node, PlannedJob, RunId, RunIdentity, plan};
 use quayctl_controller::render::{RenderError, Renderer};
 use serde_json::{Value, json};
@@ -124,7 +124,7 @@ fn config(more: &str) -> String {
     )
 }
 
-fn loaded(text: &str) -> Result<Loaded, LoadError> {
+fn loaded(text: &str) -> Result<LoadedConfig, LoadError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("quayctl.toml");
     std::fs::write(&path, text).unwrap();
@@ -169,7 +169,7 @@ fn is_taken(bed: &Bed, namespace: &str, change: &dyn Fn(&mut Group)) -> Result<(
 fn compare(
     shown: &str,
     expected: Verdict,
-    by_us: Result<Loaded, LoadError>,
+    by_us: Result<LoadedConfig, LoadError>,
     there: Result<(), String>,
 ) -> Option<String> {
     let ours = by_us.as_ref().map(drop).map_err(|error| error.shown(false));

@@ -103,14 +103,14 @@ impl Renderer {
     /// Compiles the built-in templates, the user's and the partials, or says all that is wrong
     /// with them.
     pub fn new(templates: &Templates) -> Result<Renderer, Vec<TemplateError>> {
-        match Renderer::of_sound(templates) {
+        match Renderer::compile_valid(templates) {
             (renderer, errors) if errors.is_empty() => Ok(renderer),
             (_, errors) => Err(errors),
         }
     }
 
     /// A renderer of those templates that can be rendered, and all that is wrong with the others.
-    pub fn of_sound(templates: &Templates) -> (Renderer, Vec<TemplateError>) {
+    pub fn compile_valid(templates: &Templates) -> (Renderer, Vec<TemplateError>) {
         let built_in = [
             (TemplateChoice::ImageVolume, crate::config::IMAGE_VOLUME),
             (TemplateChoice::Helper, crate::config::HELPER),

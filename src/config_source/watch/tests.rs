@@ -8,8 +8,8 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::*;
-use crate::config_source::folder::tests::swap;
 use crate::config_source::load::load;
+use crate::config_source::snapshot::tests::swap;
 
 const BAD: &str = "namespace = \n";
 
@@ -40,7 +40,7 @@ fn write(folder: &Path, version: usize) {
 
 /// The version of the config, which is the template's.
 #[track_caller]
-fn version(loaded: &Loaded) -> String {
+fn version(loaded: &LoadedConfig) -> String {
     let namespace = loaded.config.namespace.clone().unwrap();
     assert_eq!(loaded.config.templates.user["mine"].text, namespace, "a mix of two versions");
     namespace
@@ -64,14 +64,14 @@ fn mount(version: usize) -> (TempDir, ConfigWatch) {
 }
 
 /// The next state, long before the poll would find it.
-async fn next(watch: &mut ConfigWatch) -> Result<Loaded, LoadError> {
-    timeout(Duration::from_secs(15), watch.changed()).await.expect("a change is noticed")
+async fn next(watch: &mut ConfigWatch) -> Result<LoadedConfig, LoadError> {
+    timeout(Duration::from_secs(15), watch.changed()).await.expect("a change is events")
 }
 
 #[tokio::test]
 async fn a_mount_goes_from_good_to_bad_to_good() {
     let (mount, mut watch) = mount(1);
-    assert!(watch.look().is_none(), "what was loaded is known");
+    assert!(watch.check_files().is_none(), "what was loaded is known");
 
     swap_to(mount.path(), 2);
     assert_eq!(version(&next(&mut watch).await.unwrap()), "v2");
@@ -80,7 +80,7 @@ async fn a_mount_goes_from_good_to_bad_to_good() {
     assert!(matches!(next(&mut watch).await, Err(LoadError::Invalid { .. })));
     // The same in a new folder is the same state.
     swap(mount.path(), &[("quayctl.toml", BAD), ("mine.yaml.hbs", "v2")]);
-    assert!(watch.look().is_none(), "a bad state is told once");
+    assert!(watch.check_files().is_none(), "a bad state is told once");
     swap(mount.path(), &[("quayctl.toml", "zzzz = 1"), ("mine.yaml.hbs", "v2")]);
     assert!(matches!(next(&mut watch).await, Err(LoadError::Invalid { .. })));
 
@@ -103,7 +103,7 @@ async fn twenty_swaps_in_two_seconds_end_with_the_last() {
         seen.push(version(&next(&mut watch).await.expect("no version is a bad one")));
     }
     swaps.join().unwrap();
-    assert!(watch.look().is_none());
+    assert!(watch.check_files().is_none());
     // Swaps that follow each other closely are one.
     assert!(seen.len() < 20, "{seen:?}");
 }
@@ -133,7 +133,7 @@ async fn a_file_that_is_removed_comes_back() {
     let mut watch = watching(folder.path());
     fs::remove_file(folder.path().join("quayctl.toml")).unwrap();
     assert!(matches!(next(&mut watch).await, Err(LoadError::Unreadable { .. })));
-    assert!(watch.look().is_none(), "that it is missing is told once");
+    assert!(watch.check_files().is_none(), "that it is missing is told once");
     write(folder.path(), 1);
     assert_eq!(version(&next(&mut watch).await.unwrap()), "v1");
 }
@@ -165,7 +165,7 @@ async fn a_link_on_the_way_is_followed_to_where_it_leads_now() {
     }
     symlink("checkout-1", root.path().join("current")).unwrap();
     let mut watch = watching(&root.path().join("current/config"));
-    assert!(watch.look().is_none());
+    assert!(watch.check_files().is_none());
     symlink("checkout-2", root.path().join("next")).unwrap();
     fs::rename(root.path().join("next"), root.path().join("current")).unwrap();
     assert_eq!(version(&next(&mut watch).await.unwrap()), "v2");
@@ -176,7 +176,7 @@ async fn templates_and_partials_are_part_of_the_state() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), 1);
     let mut watch = watching(folder.path());
-    let template = |loaded: Loaded| loaded.config.templates.user["mine"].text.clone();
+    let template = |loaded: LoadedConfig| loaded.config.templates.user["mine"].text.clone();
     fs::write(folder.path().join("mine.yaml.hbs"), "{{> part}}").unwrap();
     assert_eq!(template(next(&mut watch).await.unwrap()), "{{> part}}");
     for text in ["a", "b"] {
@@ -187,7 +187,7 @@ async fn templates_and_partials_are_part_of_the_state() {
     // What nobody reads is none of the config's files, and the same bytes are the same state.
     fs::write(folder.path().join("other.hbs"), "a").unwrap();
     fs::write(folder.path().join("part.hbs"), "b").unwrap();
-    assert!(watch.look().is_none());
+    assert!(watch.check_files().is_none());
     fs::remove_file(folder.path().join("mine.yaml.hbs")).unwrap();
     assert!(matches!(next(&mut watch).await, Err(LoadError::Invalid { .. })));
 }
@@ -200,7 +200,7 @@ async fn who_asks_is_told_of_what_no_notice_tells() {
     fs::write(folder.path().join("below/mine.yaml.hbs"), &template).unwrap();
     fs::write(folder.path().join("quayctl.toml"), config.replace("mine.yaml", "below/mine.yaml")).unwrap();
     let mut watch = watching(folder.path());
-    assert!(watch.look().is_none());
+    assert!(watch.check_files().is_none());
     fs::write(folder.path().join("below/mine.yaml.hbs"), "v2").unwrap();
     watch.trigger().notify_one();
     let loaded = next(&mut watch).await.unwrap();
@@ -213,13 +213,13 @@ fn a_pipe_is_read_once() {
     let pipe = mount.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     watch.sources = sources(&pipe);
-    assert!(watch.look().is_none(), "a pipe without a writer would never end");
+    assert!(watch.check_files().is_none(), "a pipe without a writer would never end");
 }
 
 #[test]
 fn reading_is_no_change() {
     use notify::event::{CreateKind, MetadataKind, ModifyKind, RemoveKind, RenameMode};
-    let tells = |kind| tells_of_a_change(&Ok(Event::new(kind)));
+    let tells = |kind| is_change(&Ok(Event::new(kind)));
     for kind in [
         EventKind::Access(AccessKind::Open(AccessMode::Any)),
         EventKind::Access(AccessKind::Close(AccessMode::Read)),
@@ -246,44 +246,44 @@ fn by_hand() -> ConfigWatch {
     watch
 }
 
-async fn until_look(watch: &mut ConfigWatch) -> Duration {
+async fn time_until_due(watch: &mut ConfigWatch) -> Duration {
     let begun = Instant::now();
-    watch.time_to_look().await;
+    watch.until_due().await;
     begun.elapsed()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_burst_of_notices_is_one_look() {
     let mut watch = by_hand();
-    assert_eq!(until_look(&mut watch).await, POLL);
+    assert_eq!(time_until_due(&mut watch).await, POLL);
 
     let mut watch = by_hand();
-    watch.noticed.notify_one();
-    assert_eq!(until_look(&mut watch).await, QUIET);
+    watch.events.notify_one();
+    assert_eq!(time_until_due(&mut watch).await, DEBOUNCE);
 
     // Where notices never end, patience does.
     let mut watch = by_hand();
-    let noticed = watch.noticed.clone();
+    let events = watch.events.clone();
     let notices = tokio::spawn(async move {
         loop {
-            noticed.notify_one();
-            tokio::time::sleep(QUIET / 2).await;
+            events.notify_one();
+            tokio::time::sleep(DEBOUNCE / 2).await;
         }
     });
-    assert_eq!(until_look(&mut watch).await, RETRY_TIMEOUT);
+    assert_eq!(time_until_due(&mut watch).await, RETRY_TIMEOUT);
     notices.abort();
 
     let mut watch = by_hand();
-    watch.noticed.notify_one();
+    watch.events.notify_one();
     watch.trigger().notify_one();
-    assert_eq!(until_look(&mut watch).await, Duration::ZERO);
+    assert_eq!(time_until_due(&mut watch).await, Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_lost_when_waiting_is_given_up() {
     let mut watch = by_hand();
     let begun = Instant::now();
-    watch.noticed.notify_one();
-    while timeout(QUIET / 10, watch.time_to_look()).await.is_err() {}
-    assert!(begun.elapsed() <= QUIET + QUIET / 10, "{:?}", begun.elapsed());
+    watch.events.notify_one();
+    while timeout(DEBOUNCE / 10, watch.until_due()).await.is_err() {}
+    assert!(begun.elapsed() <= DEBOUNCE + DEBOUNCE / 10, "{:?}", begun.elapsed());
 }

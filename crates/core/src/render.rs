@@ -32,11 +32,12 @@ mod cursor;
 mod error;
 mod escape;
 mod evidence;
+mod execution;
 mod faults;
 mod field_place;
 mod fields;
-mod form;
 mod includes;
+mod injection;
 pub mod label;
 mod lint;
 mod overlay;
@@ -155,11 +156,6 @@ impl Renderer {
         }
     }
 
-    /// Whether what `template` renders may depend on what a text says, and not only on what is there.
-    fn depends_on_texts(&self, template: &str) -> bool {
-        self.with_partials(template).any(|(_, compiled)| compiled.depends_on_texts)
-    }
-
     /// A template and all that it includes, each once.
     fn with_partials<'s>(&'s self, template: &str) -> impl Iterator<Item = (&'s str, &'s Compiled)> {
         let mut next: Vec<&'s str> =
@@ -171,11 +167,6 @@ impl Renderer {
             next.extend(compiled.includes.iter().map(String::as_str).filter(|partial| met.insert(*partial)));
             Some((name, compiled))
         })
-    }
-
-    /// Whether some template compares values with `text`.
-    fn compares_with(&self, text: &str) -> bool {
-        self.compiled.values().any(|compiled| compiled.compared.contains(text))
     }
 
     /// The Job that `job` plans.
@@ -208,7 +199,7 @@ impl Renderer {
         if !self.compiled.contains_key(template) {
             return Err(RenderError::NoSuchTemplate { template: template.to_owned() });
         }
-        work::render(&self.registry, template, &Context::from(context), work)
+        execution::render(&self.registry, template, &Context::from(context), work)
             .map_err(|error| RenderError::Template(TemplateError::of_render(template, &error)))
     }
 

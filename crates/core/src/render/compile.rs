@@ -18,15 +18,11 @@ use serde_json::Value;
 use super::TemplateError;
 use super::cursor::Cursor;
 use super::escape::{COUNTED, HELPERS, SCALAR, WRITE_YAML};
+use super::execution::STEP;
 use super::includes::{Includes, Inclusion};
 use super::scan;
 use super::scope::{Scopes, Source};
-use super::work::STEP;
 use crate::config::closest;
-
-/// Helpers that do the same whatever a text says, as long as there is one.
-const BLIND: [&str; 12] =
-    ["q", "toYaml", "indent", "default", "lookup", "if", "unless", "each", "with", "and", "or", "not"];
 
 /// Helpers that say yes or no; as blocks they are an `if` of that.
 const TESTS: [&str; 10] = ["eq", "ne", "gt", "gte", "lt", "lte", "and", "or", "not", "len"];
@@ -53,13 +49,9 @@ pub(super) struct Compiled {
     pub printed: Vec<(String, Place)>,
     /// It reads a table by a key that is not written out.
     pub computed_lookup: bool,
-    /// It compares, counts or looks up by what a text says.
-    pub depends_on_texts: bool,
     /// Where it prints a text of the node so that this could write the manifest: whoever may name or label
     /// a node would say what runs on it.
     pub open_to_nodes: Vec<TemplateError>,
-    /// Texts that it compares values with; all others are alike to it.
-    pub compared: BTreeSet<String>,
 }
 
 /// What was seen in the texts of all templates.
@@ -159,8 +151,6 @@ impl<'a> Walk<'a> {
                 node_labels: BTreeSet::new(),
                 printed: Vec::new(),
                 computed_lookup: false,
-                depends_on_texts: false,
-                compared: BTreeSet::new(),
                 open_to_nodes: Vec::new(),
             },
             warnings: Vec::new(),
@@ -366,22 +356,13 @@ impl<'a> Walk<'a> {
             }
             None => self.fail("a helper's name must be written out".into()),
         }
-        match compared_with(name, params) {
-            Some(text) => drop(self.compiled.compared.insert(text.to_owned())),
-            None => {
-                self.compiled.depends_on_texts |= name.as_name().is_none_or(|helper| !BLIND.contains(&helper))
-            }
-        }
         match (name.as_name(), params) {
             (Some("lookup"), [table, Parameter::Literal(key)]) => {
                 if let (Some(&"labels"), Some(label)) = (names_of(table).last(), key.as_str()) {
                     self.compiled.node_labels.insert(label.to_owned());
                 }
             }
-            (Some("lookup"), _) => {
-                self.compiled.computed_lookup = true;
-                self.compiled.depends_on_texts = true;
-            }
+            (Some("lookup"), _) => self.compiled.computed_lookup = true,
             _ => {}
         }
         let is_counted = name.as_name().is_some_and(|helper| COUNTED.contains(&helper));
@@ -472,28 +453,6 @@ fn shown_parameter(parameter: &Parameter) -> String {
         },
         // handlebars may add kinds of them
         _ => "…".to_owned(),
-    }
-}
-
-/// The text that `eq` or `ne` compares a value with, where nothing has been done to the value before.
-fn compared_with<'p>(name: &Parameter, params: &'p [Parameter]) -> Option<&'p str> {
-    match (name.as_name()?, params) {
-        ("eq" | "ne", [value, Parameter::Literal(text)]) if is_a_value(value) => text.as_str(),
-        _ => None,
-    }
-}
-
-/// Whether a parameter is a value as the context has it, or what stands in for one.
-fn is_a_value(parameter: &Parameter) -> bool {
-    match parameter {
-        Parameter::Path(_) | Parameter::Literal(_) => true,
-        Parameter::Subexpression(inner) => match inner.as_element() {
-            TemplateElement::Expression(call) => {
-                call.name.as_name() == Some("default") && call.params.iter().all(is_a_value)
-            }
-            _ => false,
-        },
-        _ => false,
     }
 }
 

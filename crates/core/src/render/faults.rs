@@ -8,7 +8,8 @@ use handlebars::{Context, Template};
 use serde_json::Value;
 
 use super::compile::is_step;
-use super::work::{self, Trial, Work};
+use super::execution;
+use super::work::{Trial, Work};
 use super::{Renderer, TemplateError};
 
 /// A template that fails at more places is wrong as a whole, but how many there are is said.
@@ -27,7 +28,7 @@ impl Renderer {
         let mut more: usize = 0;
         loop {
             let work = Work::new();
-            let rendered = work::render(&registry, template, &context, &work);
+            let rendered = execution::render(&registry, template, &context, &work);
             trial.spend_rendering(&work, 0);
             let Err(error) = rendered else { break };
             let error = TemplateError::of_render(template, &error);

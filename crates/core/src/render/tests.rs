@@ -682,7 +682,6 @@ fn equal_texts_are_read_once_and_get_their_own_node() {
 
 mod probes {
     use super::*;
-    use crate::render::work::Trial;
 
     fn probe(pod: &str, values: Value) -> Probe {
         let mut group = mine(&["quay.io/a/b:1", "nginx"]);
@@ -833,12 +832,7 @@ mod probes {
                 }
                 group.name = format!("g-{round}");
                 group.values = serde_json::from_value(values.clone()).unwrap();
-                let mut alone = Probe::default();
-                renderer.probe_job(
-                    &prober.job(&Arc::new(group.clone()), choice.clone()),
-                    &Trial::new(),
-                    &mut alone,
-                );
+                let alone = renderer.probe(&group);
                 assert_eq!(prober.probe(&group), alone, "{text}{values}");
                 found += usize::from(alone != Probe::default());
             }

@@ -1,34 +1,19 @@
-//! What rendering may cost, and a rendering that keeps to it. Pure: it counts what it does and looks at no
-//! clock, so that the same template is refused on every machine or on none.
-//!
-//! Handlebars has no limit: eight partials that include each other's next one ten times are a hundred
-//! million inclusions in 500 bytes. `compile` has put a step before all that is repeated or copied, our
-//! helpers count what they are given, and all that is printed comes through here.
+//! What rendering may cost. Pure: it counts what is done and looks at no clock, so that the same template is
+//! refused on every machine or on none.
 
 use std::cell::Cell;
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use handlebars::{
-    Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, RenderError,
-    RenderErrorReason, Renderable,
-};
+use handlebars::{Helper, RenderError, RenderErrorReason};
 use serde_json::Value;
 
-use super::{OUTPUT_BYTES_MAX, escape};
-
-/// Counts, in a template. Not for people to write.
-pub(super) const STEP: &str = "step";
+use super::OUTPUT_BYTES_MAX;
 
 /// What one rendering may do. All of these are nanoseconds of a slow machine; a usual one takes a third of
 /// them. A hundred images in the largest built-in template take less than a fifth of this.
 pub(super) const RENDERING_MAX: u64 = 50_000_000;
 /// What calling a helper costs.
-const CALL: u64 = 400;
-/// What an element of a template costs.
-const ELEMENT: u64 = 300;
-/// What including a partial costs.
-const INCLUSION: u64 = 1000;
+pub(super) const CALL: u64 = 400;
 /// What copying a value costs beside its text.
 const VALUE: u64 = 60;
 
@@ -73,8 +58,8 @@ impl Work {
     }
 }
 
-/// What trying the templates of a whole config may cost: a second or so, as nobody waits longer for `check`,
-/// and a reload must not keep `serve` from its Jobs.
+/// What trying the templates of a whole config may cost: less than the 15 s that `check` may take. 10,000 groups
+/// with values, two templates each, stay below it (`make bench-check`).
 const TRIAL_MAX: u64 = 3_000_000_000;
 /// What reading a byte of a rendered text as YAML, and as a Job, costs.
 const READING: u64 = 60;
@@ -118,72 +103,7 @@ pub(super) fn size(value: &Value) -> u64 {
         }
 }
 
-/// Renders a registered template.
-pub(super) fn render(
-    registry: &Handlebars<'static>,
-    template: &str,
-    context: &Context,
-    work: &Work,
-) -> Result<String, RenderError> {
-    let Some(template) = registry.get_template(template) else {
-        return Err(RenderErrorReason::TemplateNotFound(template.to_owned()).into());
-    };
-    let mut text = Text { text: String::new(), work };
-    let mut render_context = RenderContext::new(template.name.as_ref());
-    render_context.register_local_helper(STEP, Box::new(Step { work }));
-    escape::register_counted(&mut render_context, work);
-    template.render(registry, context, &mut render_context, &mut text)?;
-    Ok(text.text)
-}
-
-/// What has been printed.
-struct Text<'w> {
-    text: String,
-    work: &'w Work,
-}
-
-impl Output for Text<'_> {
-    fn write(&mut self, part: &str) -> io::Result<()> {
-        if self.text.len() + part.len() > OUTPUT_BYTES_MAX {
-            return Err(io::Error::other(too_long()));
-        }
-        self.work.count(part.len() as u64).map_err(|error| io::Error::other(error.reason().to_string()))?;
-        self.text.push_str(part);
-        Ok(())
-    }
-}
-
 pub(super) fn too_long() -> String {
     let limit = OUTPUT_BYTES_MAX >> 20;
     format!("here the manifest grows beyond {limit} MiB, which no API server takes; make it smaller")
-}
-
-struct Step<'w> {
-    work: &'w Work,
-}
-
-impl HelperDef for Step<'_> {
-    fn call<'reg: 'rc, 'rc>(
-        &self,
-        helper: &Helper<'rc>,
-        _: &'reg Handlebars<'reg>,
-        _: &'rc Context,
-        render_context: &mut RenderContext<'reg, 'rc>,
-        _: &mut dyn Output,
-    ) -> HelperResult {
-        let cost = helper.params().iter().map(|param| match param.try_get_constant_value() {
-            // The elements of a branch that begins.
-            Some(Value::Number(elements)) => ELEMENT.saturating_mul(elements.as_u64().unwrap_or_default()),
-            // It is a partial: its data have been copied, twice where it was given values.
-            Some(_) => {
-                let data = render_context.block().and_then(|block| block.base_value());
-                INCLUSION + 2 * data.map_or(0, size)
-            }
-            // Copied for this step, and to be copied by a helper, and for what that repeats.
-            None if param.context_path().is_none() => 4 * size(param.value()),
-            // Pointed at, but to be compared or gone through.
-            None => size(param.value()) / 4,
-        });
-        self.work.count(CALL + cost.sum::<u64>())
-    }
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
 
-use super::super::templates::{self, Material, Tried};
-use super::super::told_in_full;
+use super::super::templates::{self, TemplateCheck, TemplateInputs};
+use super::super::with_template_problems;
 use crate::config::Config;
 use crate::config::problem::Problem;
-use crate::config_source::load::{LoadError, Loaded};
+use crate::config_source::load::{LoadError, LoadedConfig};
 use crate::config_source::watch::ConfigWatch;
 use crate::render::Renderer;
 use crate::serve::ReloadError;
@@ -35,7 +35,7 @@ impl<T: Send + 'static> ConfigTrials<T> {
     /// Makes each change that `watch` notices a `T`, by `attempt`.
     pub fn start(
         mut watch: ConfigWatch,
-        attempt: impl Fn(Result<Loaded, LoadError>) -> T + Send + 'static,
+        attempt: impl Fn(Result<LoadedConfig, LoadError>) -> T + Send + 'static,
     ) -> io::Result<ConfigTrials<T>> {
         let (sender, results) = mpsc::channel(1);
         let trigger = watch.trigger();
@@ -49,7 +49,7 @@ impl<T: Send + 'static> ConfigTrials<T> {
                     };
                     let mut tried = attempt(changed);
                     for _ in 0..SUPERSEDED_MAX {
-                        let Some(newer) = watch.look() else { break };
+                        let Some(newer) = watch.check_files() else { break };
                         tried = attempt(newer);
                     }
                     if sender.send(tried).await.is_err() {
@@ -76,8 +76,8 @@ impl<T: Send + 'static> ConfigTrials<T> {
 }
 
 /// Tries a changed config as `check` does.
-pub fn try_config(changed: Result<Loaded, LoadError>) -> TriedConfig {
-    let loaded = match told_in_full(changed) {
+pub fn try_config(changed: Result<LoadedConfig, LoadError>) -> TriedConfig {
+    let loaded = match with_template_problems(changed) {
         Ok(loaded) => loaded,
         Err(error) => {
             let summary = Some(error.to_string());
@@ -89,7 +89,7 @@ pub fn try_config(changed: Result<Loaded, LoadError>) -> TriedConfig {
             return TriedConfig { warnings: Vec::new(), result };
         }
     };
-    let Tried { renderer, errors, warnings } = templates::try_templates(Material::from(&loaded));
+    let TemplateCheck { renderer, errors, warnings } = templates::try_templates(TemplateInputs::from(&loaded));
     let warnings = [&loaded.warnings[..], &warnings].concat();
     let result = match renderer {
         Some(renderer) if errors.is_empty() => Ok((loaded.config, renderer)),

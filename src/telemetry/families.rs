@@ -8,6 +8,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::outcome::Reason;
+use crate::report::{ImageStatus, RunVerdict, Tally};
 
 /// Seconds of a pull: a small image on a near registry to many gigabytes over a thin line.
 const PULL_SECONDS: [f64; 13] =
@@ -49,14 +50,12 @@ impl Families {
             values: values.to_vec(),
             family: add(to, name, help),
         };
-        let (help, values) = ("Runs that are over, by how they ended", ["aborted", "failed", "succeeded"]);
-        let runs = count_by("quayctl_runs", help, "verdict", &values);
+        let help = "Runs that are over, by how they ended";
+        let runs = count_by("quayctl_runs", help, "verdict", &RunVerdict::ALL.map(RunVerdict::code));
         let help = "Nodes in runs that are over, by verdict; a node counts once for each run";
-        let values = ["failed", "interrupted", "not-started", "skipped", "succeeded"];
-        let nodes = count_by("quayctl_nodes", help, "verdict", &values);
+        let nodes = count_by("quayctl_nodes", help, "verdict", &Tally::ALL.map(Tally::code));
         let help = "Images on nodes in runs that are over, by state";
-        let values = ["failed", "pulled", "present", "unknown"];
-        let images = count_by("quayctl_images", help, "state", &values);
+        let images = count_by("quayctl_images", help, "state", &ImageStatus::ALL.map(ImageStatus::code));
         let help = "Failed nodes in runs that are over, by reason code";
         let failures = count_by("quayctl_failures", help, "reason", &Reason::ALL.map(Reason::code));
         let families = Families {

@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use super::families::{Families, last_reload_success, of};
 use super::process::ProcessMetrics;
-use crate::report::{NodeReport, RunReport, Tally};
+use crate::report::{ImageStatus, NodeReport, RunReport, Tally};
 
 /// As the scraper is told; the version is of the format.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -73,7 +73,7 @@ impl Metrics {
         let running = self.families.runs_running.get_or_create_owned(&of(group));
         // It has none where it stood by in between.
         running.set((running.get() - 1).max(0));
-        self.families.runs.add(group, verdict(report.exit_code), 1);
+        self.families.runs.add(group, report.verdict().code(), 1);
         self.families.last_run.get_or_create(&of(group)).set(report.finished_at.as_second());
         self.nodes_finished(group, report);
     }
@@ -88,24 +88,17 @@ impl Metrics {
     }
 
     fn count_node(&self, group: &str, node: &NodeReport) {
-        let verdict = match node.tally() {
-            Tally::Succeeded => "succeeded",
-            Tally::Failed => "failed",
-            Tally::Skipped => "skipped",
-            Tally::Interrupted => "interrupted",
-            Tally::NotStarted => "not-started",
-        };
-        self.families.nodes.add(group, verdict, 1);
+        self.families.nodes.add(group, node.tally().code(), 1);
         if let (Tally::Failed, Some(reason)) = (node.tally(), node.reason) {
-            self.families.failures.add(group, reason, 1);
+            self.families.failures.add(group, reason.code(), 1);
         }
         for image in &node.images {
-            self.families.images.add(group, image.state, 1);
+            self.families.images.add(group, image.state.code(), 1);
             if let Some(seconds) = image.seconds {
                 self.families.pull_seconds.get_or_create(&of(group)).observe(seconds);
             }
             // An image that is there already has a size too, which nobody has transferred.
-            if image.state == "pulled" {
+            if image.state == ImageStatus::Pulled {
                 self.families.pull_bytes.get_or_create(&of(group)).inc_by(image.bytes.unwrap_or(0));
             }
         }
@@ -177,15 +170,6 @@ impl Metrics {
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Other codes are of runs that a signal or a lost cluster has ended, which says nothing about nodes.
-fn verdict(exit_code: u8) -> &'static str {
-    match exit_code {
-        0 => "succeeded",
-        1 => "failed",
-        _ => "aborted",
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,10 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use quayctl_controller::cluster::Traffic;
-use quayctl_controller::report::{Counts, GroupReport, ImageReport, NodeReport, NodeVerdict, RunReport};
+use quayctl_controller::outcome::Reason;
+use quayctl_controller::report::{
+    Counts, GroupReport, ImageReport, ImageStatus, NodeReason, NodeReport, NodeVerdict, RunReport,
+};
 use quayctl_controller::telemetry::Metrics;
 use serde_json::{Value, json};
 
@@ -23,7 +26,7 @@ fn scrape() -> String {
     metrics.run_started("logging");
     let image = ImageReport {
         reference: "quay.io/team/app:1".into(),
-        state: "pulled",
+        state: ImageStatus::Pulled,
         reason: None,
         message: None,
         seconds: Some(3.5),
@@ -43,7 +46,7 @@ fn scrape() -> String {
     };
     let nodes = vec![
         node(NodeVerdict::Succeeded, None, vec![image]),
-        node(NodeVerdict::Failed, Some("image-not-found"), vec![]),
+        node(NodeVerdict::Failed, Some(NodeReason::Failed(Reason::ImageNotFound)), vec![]),
     ];
     let report = RunReport {
         version: 1,

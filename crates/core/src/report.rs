@@ -9,6 +9,7 @@ use crate::outcome::{ImageOutcome, ImageState, JobResult, Reason, Verdict};
 use crate::outside_text::one_line_within;
 use crate::plan::{Plan, PlannedGroup, PlannedJob, SkipReason, Skipped};
 
+mod codes;
 mod json;
 mod plan;
 mod summary;
@@ -62,6 +63,16 @@ pub struct Counts {
     pub not_started: usize,
 }
 
+/// What became of a run as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunVerdict {
+    Succeeded,
+    /// Some planned node has not every image.
+    Failed,
+    /// Ended by a signal or a lost cluster, which says nothing about nodes.
+    Aborted,
+}
+
 /// As what a node is counted. Its verdict is `failed` wherever it was planned and has not every image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tally {
@@ -77,7 +88,7 @@ pub enum Tally {
 pub struct NodeReport {
     pub name: String,
     pub verdict: NodeVerdict,
-    pub reason: Option<&'static str>,
+    pub reason: Option<NodeReason>,
     pub message: Option<String>,
     /// Name of its Job.
     pub job: Option<String>,
@@ -99,11 +110,27 @@ pub enum NodeVerdict {
     Skipped,
 }
 
+/// Why a node was skipped or has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeReason {
+    Skipped(SkipReason),
+    Failed(Reason),
+}
+
+/// The state of an image on a node, without why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageStatus {
+    Pulled,
+    Present,
+    Failed,
+    Unknown,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ImageReport {
     /// As the config has it.
     pub reference: String,
-    pub state: &'static str,
+    pub state: ImageStatus,
     pub reason: Option<Reason>,
     pub message: Option<String>,
     pub seconds: Option<f64>,
@@ -151,6 +178,14 @@ impl RunReport {
             exit_code,
             throttled,
             groups,
+        }
+    }
+
+    pub fn verdict(&self) -> RunVerdict {
+        match self.exit_code {
+            0 => RunVerdict::Succeeded,
+            1 => RunVerdict::Failed,
+            _ => RunVerdict::Aborted,
         }
     }
 
@@ -223,9 +258,9 @@ impl NodeReport {
         match self.verdict {
             NodeVerdict::Succeeded => Tally::Succeeded,
             NodeVerdict::Skipped => Tally::Skipped,
-            NodeVerdict::Failed => match self.reason.and_then(Reason::from_code) {
-                Some(Reason::Interrupted) => Tally::Interrupted,
-                Some(Reason::NotStarted) => Tally::NotStarted,
+            NodeVerdict::Failed => match self.reason {
+                Some(NodeReason::Failed(Reason::Interrupted)) => Tally::Interrupted,
+                Some(NodeReason::Failed(Reason::NotStarted)) => Tally::NotStarted,
                 _ => Tally::Failed,
             },
         }
@@ -236,7 +271,7 @@ impl NodeReport {
         let (verdict, reason, message) = match &outcome.verdict {
             Verdict::Succeeded => (NodeVerdict::Succeeded, None, None),
             Verdict::Failed(failure) => {
-                (NodeVerdict::Failed, Some(failure.reason.code()), Some(said(&failure.message)))
+                (NodeVerdict::Failed, Some(NodeReason::Failed(failure.reason)), Some(said(&failure.message)))
             }
         };
         let images = job.group.images.iter().zip(&outcome.images);
@@ -258,7 +293,7 @@ impl NodeReport {
         NodeReport {
             name: said(&node.name),
             verdict: NodeVerdict::Skipped,
-            reason: Some(SkipReason::code(*reason)),
+            reason: Some(NodeReason::Skipped(*reason)),
             message: Some(said(message)),
             job: None,
             adopted_from: None,
@@ -278,10 +313,10 @@ impl ImageReport {
     fn new(reference: String, image: &ImageOutcome) -> ImageReport {
         let ImageOutcome { state, seconds, bytes, digest } = image;
         let (state, failure) = match state {
-            ImageState::Pulled => ("pulled", None),
-            ImageState::Present => ("present", None),
-            ImageState::Failed(failure) => ("failed", Some(failure)),
-            ImageState::Unknown => ("unknown", None),
+            ImageState::Pulled => (ImageStatus::Pulled, None),
+            ImageState::Present => (ImageStatus::Present, None),
+            ImageState::Failed(failure) => (ImageStatus::Failed, Some(failure)),
+            ImageState::Unknown => (ImageStatus::Unknown, None),
         };
         ImageReport {
             reference,

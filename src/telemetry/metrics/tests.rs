@@ -1,10 +1,11 @@
 use super::*;
 use crate::cluster::Traffic;
 use crate::outcome::Reason;
-use crate::report::{Counts, GroupReport, ImageReport, NodeVerdict};
+use crate::plan::SkipReason;
+use crate::report::{Counts, GroupReport, ImageReport, NodeReason, NodeVerdict};
 
-fn image(state: &'static str, seconds: Option<f64>, bytes: Option<u64>) -> ImageReport {
-    let reason = (state == "failed").then_some(Reason::ImageNotFound);
+fn image(state: ImageStatus, seconds: Option<f64>, bytes: Option<u64>) -> ImageReport {
+    let reason = (state == ImageStatus::Failed).then_some(Reason::ImageNotFound);
     ImageReport {
         reference: "quay.io/secret/app:1".into(),
         state,
@@ -16,7 +17,7 @@ fn image(state: &'static str, seconds: Option<f64>, bytes: Option<u64>) -> Image
     }
 }
 
-fn node(verdict: NodeVerdict, reason: Option<&'static str>, images: Vec<ImageReport>) -> NodeReport {
+fn node(verdict: NodeVerdict, reason: Option<NodeReason>, images: Vec<ImageReport>) -> NodeReport {
     NodeReport {
         name: "node-with-a-name".into(),
         verdict,
@@ -56,19 +57,23 @@ fn a_run_is_counted_by_what_became_of_it() {
     let metrics = Metrics::new(Traffic::default());
     metrics.run_started("logging");
     has(&metrics.encode(), &["quayctl_runs_running{group=\"logging\"} 1"]);
-    let pulled = || image("pulled", Some(7.5), Some(1000));
+    let pulled = || image(ImageStatus::Pulled, Some(7.5), Some(1000));
     metrics.run_finished(
         "logging",
         &report(
             1,
             vec![
-                node(NodeVerdict::Succeeded, None, vec![pulled(), image("present", None, Some(5))]),
+                node(
+                    NodeVerdict::Succeeded,
+                    None,
+                    vec![pulled(), image(ImageStatus::Present, None, Some(5))],
+                ),
                 node(
                     NodeVerdict::Failed,
-                    Some("image-not-found"),
-                    vec![pulled(), image("failed", None, None)],
+                    Some(NodeReason::Failed(Reason::ImageNotFound)),
+                    vec![pulled(), image(ImageStatus::Failed, None, None)],
                 ),
-                node(NodeVerdict::Skipped, Some("cordoned"), vec![]),
+                node(NodeVerdict::Skipped, Some(NodeReason::Skipped(SkipReason::Cordoned)), vec![]),
             ],
         ),
     );

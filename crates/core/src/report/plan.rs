@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::table::{Cause, Told, columns, skipped_in_words, write_causes};
-use super::{json, said};
+use super::table::{FailureKey, FailureRow, RowVerdict, columns, skipped_in_words, write_rows};
+use super::{NodeReason, json, said};
 use crate::outcome::Failure;
 use crate::plan::{JobIndex, Plan, PlannedJob, Skipped};
 use crate::words::counted;
@@ -46,9 +46,8 @@ pub struct PlanCounts {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NodePlan {
     pub name: String,
-    /// `create`, `skip`, or `failed` where a run is known to fail.
-    pub action: &'static str,
-    pub reason: Option<&'static str>,
+    pub action: PlanAction,
+    pub reason: Option<NodeReason>,
     pub message: Option<String>,
     pub template: Option<String>,
     /// Name of its Job.
@@ -57,6 +56,16 @@ pub struct NodePlan {
     /// it is not so.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub present: bool,
+}
+
+/// What a run would do with a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlanAction {
+    Create,
+    Skip,
+    /// The run is known to fail there.
+    Failed,
 }
 
 /// A Job that a run would not create: it has no carrier image, or the API server would not take it.
@@ -77,9 +86,9 @@ impl PlanReport {
             nodes.sort_by(|a, b| a.name.cmp(&b.name));
             let count = |action| nodes.iter().filter(|node| node.action == action).count();
             let counts = PlanCounts {
-                create: count("create"),
-                skip: count("skip"),
-                failed: count("failed"),
+                create: count(PlanAction::Create),
+                skip: count(PlanAction::Skip),
+                failed: count(PlanAction::Failed),
                 present: nodes.iter().filter(|node| node.present).count(),
             };
             GroupPlan { name: planned.group.name.clone(), counts, nodes }
@@ -131,7 +140,7 @@ impl PlanReport {
         let mut text = columns(&shown(header), rows);
         let nodes =
             self.groups.iter().flat_map(|group| group.nodes.iter().map(|node| (group.name.as_str(), node)));
-        write_causes(&mut text, nodes.filter_map(|(group, node)| told(group, node)));
+        write_rows(&mut text, nodes.filter_map(|(group, node)| row(group, node)));
         let present = match present {
             0 => String::new(),
             present if present == create => " (whose images are there)".to_owned(),
@@ -139,7 +148,7 @@ impl PlanReport {
         };
         let fails = if failed > 0 { format!(", {failed} would fail") } else { String::new() };
         let skipped = skipped_in_words(self.groups.iter().map(|group| {
-            let skipped = group.nodes.iter().filter(|node| node.action == "skip");
+            let skipped = group.nodes.iter().filter(|node| node.action == PlanAction::Skip);
             skipped.map(|node| node.name.as_str())
         }));
         let (jobs, deadline) = (counted(create, "Job"), &self.run_deadline);
@@ -152,9 +161,9 @@ impl NodePlan {
     fn of_job(job: &PlannedJob, refusal: Option<Failure>, is_done: bool) -> NodePlan {
         NodePlan {
             name: said(&job.node.name),
-            action: if refusal.is_some() { "failed" } else { "create" },
+            action: if refusal.is_some() { PlanAction::Failed } else { PlanAction::Create },
             present: is_done && refusal.is_none(),
-            reason: refusal.as_ref().map(|failure| failure.reason.code()),
+            reason: refusal.as_ref().map(|failure| NodeReason::Failed(failure.reason)),
             message: refusal.map(|failure| said(&failure.message)),
             template: Some(job.template.as_str().to_owned()),
             job: Some(job.name.clone()),
@@ -165,8 +174,8 @@ impl NodePlan {
         let Skipped { node, reason, message } = skipped;
         NodePlan {
             name: said(&node.name),
-            action: "skip",
-            reason: Some(reason.code()),
+            action: PlanAction::Skip,
+            reason: Some(NodeReason::Skipped(*reason)),
             message: Some(said(message)),
             template: None,
             job: None,
@@ -175,16 +184,14 @@ impl NodePlan {
     }
 }
 
-fn told<'a>(group: &'a str, node: &'a NodePlan) -> Option<Told<'a>> {
+fn row<'a>(group: &'a str, node: &'a NodePlan) -> Option<FailureRow<'a>> {
     let message = node.message.as_deref();
-    let (verdict, subject, message) = match (node.action, node.reason) {
-        ("failed", _) => ("failed", String::new(), message),
-        ("skip", Some("tainted")) => ("skipped", message.unwrap_or_default().to_owned(), None),
-        ("skip", _) => ("skipped", String::new(), None),
-        _ => return None,
+    let (key, message) = match node.action {
+        PlanAction::Create => return None,
+        PlanAction::Failed => (FailureKey::new(RowVerdict::Failed, node.reason), message),
+        PlanAction::Skip => (FailureKey::of_skipped(node.reason, message), None),
     };
-    let cause = Cause { verdict, reason: node.reason.unwrap_or_default(), subject };
-    Some(Told { group, node: &node.name, cause, message })
+    Some(FailureRow { group, node: &node.name, key, message })
 }
 
 fn is_zero(count: &usize) -> bool {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use super::{RunReport, Tally};
+use super::{NodeReason, RunReport, Tally};
 
 /// Kubernetes keeps 4096 bytes of a container's termination message.
 const MAX_BYTES: usize = 4096;
@@ -23,7 +23,7 @@ impl RunReport {
             failed.map(|node| Line {
                 group: &group.name,
                 node: &node.name,
-                reason: node.reason.unwrap_or(""),
+                reason: node.reason.map_or("", NodeReason::code),
             })
         });
         // A line is at least 40 bytes, so more of them than this can never fit.

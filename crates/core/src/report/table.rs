@@ -7,12 +7,13 @@ use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{Counts, GroupReport, NodeReport, NodeVerdict, RunReport, Tally};
+use super::{Counts, GroupReport, NodeReason, NodeReport, NodeVerdict, RunReport, Tally};
 use crate::outside_text::without_middle;
+use crate::plan::SkipReason;
 use crate::words::{counted, some_of};
 
 const WIDTH: usize = 80;
-/// As many names of nodes stand behind one cause; the JSON report has them all.
+/// As many names of nodes stand behind one failure; the JSON report has them all.
 const NODES_MAX: usize = 10;
 const NODES_IN_LINE_MAX: usize = 3;
 /// As much of a message; the middle is left out, as the cause comes last.
@@ -22,20 +23,30 @@ const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";
 const RESET: &str = "\x1b[0m";
 
-/// What nodes have in common that are told of together. Sorts failures first and skips last.
+/// What is said of a node. Sorts failures first and skips last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RowVerdict {
+    Failed,
+    /// It had no time.
+    NotDone,
+    Skipped,
+}
+
+/// What nodes have in common that stand in one row.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cause<'a> {
-    pub verdict: &'static str,
-    pub reason: &'a str,
+pub struct FailureKey {
+    pub verdict: RowVerdict,
+    /// The code, by which rows are sorted.
+    pub reason: &'static str,
     /// The image that failed, or else what the message says.
     pub subject: String,
 }
 
-/// One node's share in a cause.
-pub struct Told<'a> {
+/// One node's share in a row.
+pub struct FailureRow<'a> {
     pub group: &'a str,
     pub node: &'a str,
-    pub cause: Cause<'a>,
+    pub key: FailureKey,
     pub message: Option<&'a str>,
 }
 
@@ -51,7 +62,7 @@ impl RunReport {
     /// Ends with a newline; `color` allows ANSI colours.
     pub fn to_table(&self, color: bool) -> String {
         let mut text = self.counts_table();
-        write_causes(&mut text, self.told());
+        write_rows(&mut text, self.rows());
         text.push('\n');
         text.push_str(&self.last_line(color));
         text
@@ -59,17 +70,17 @@ impl RunReport {
 
     /// Equal failures as one line each, for a log.
     pub fn failures_in_lines(&self) -> Vec<String> {
-        let causes = collected(self.told());
-        let failures = causes.iter().filter(|(cause, _)| cause.verdict != "skipped");
-        failures.map(|(cause, affected)| line(cause, affected)).collect()
+        let rows = collected(self.rows());
+        let failures = rows.iter().filter(|(key, _)| key.verdict != RowVerdict::Skipped);
+        failures.map(|(key, affected)| line(key, affected)).collect()
     }
 
-    fn told(&self) -> impl Iterator<Item = Told<'_>> {
+    fn rows(&self) -> impl Iterator<Item = FailureRow<'_>> {
         let nodes =
             self.groups.iter().flat_map(|group| group.nodes.iter().map(|node| (group.name.as_str(), node)));
         nodes.flat_map(|(group, node)| {
-            let causes = causes_of(node).into_iter();
-            causes.map(move |(cause, message)| Told { group, node: &node.name, cause, message })
+            let keys = keys_of(node).into_iter();
+            keys.map(move |(key, message)| FailureRow { group, node: &node.name, key, message })
         })
     }
 
@@ -155,17 +166,17 @@ pub fn columns(header: &[impl AsRef<str>], rows: impl Iterator<Item = Vec<String
     table.to_string().lines().map(|line| format!("{}\n", line.trim())).collect()
 }
 
-/// Equal causes once, each with its nodes as they come.
-pub fn write_causes<'a>(text: &mut String, told: impl Iterator<Item = Told<'a>>) {
-    for (cause, affected) in &collected(told) {
-        write_cause(text, cause, affected);
+/// Equal failures once, each with its nodes as they come.
+pub fn write_rows<'a>(text: &mut String, rows: impl Iterator<Item = FailureRow<'a>>) {
+    for (key, affected) in &collected(rows) {
+        write_row(text, key, affected);
     }
 }
 
-fn collected<'a>(told: impl Iterator<Item = Told<'a>>) -> BTreeMap<Cause<'a>, Affected<'a>> {
-    let mut causes: BTreeMap<Cause<'_>, Affected<'_>> = BTreeMap::new();
-    for Told { group, node, cause, message } in told {
-        let affected = causes.entry(cause).or_default();
+fn collected<'a>(rows: impl Iterator<Item = FailureRow<'a>>) -> BTreeMap<FailureKey, Affected<'a>> {
+    let mut by_key: BTreeMap<FailureKey, Affected<'_>> = BTreeMap::new();
+    for FailureRow { group, node, key, message } in rows {
+        let affected = by_key.entry(key).or_default();
         // A node has a turn in each of its groups, often for the same reason.
         if affected.known.insert(node) {
             affected.nodes.push(node);
@@ -175,62 +186,69 @@ fn collected<'a>(told: impl Iterator<Item = Told<'a>>) -> BTreeMap<Cause<'a>, Af
         }
         affected.message = affected.message.or(message);
     }
-    causes
+    by_key
 }
 
-/// A failed node is told of once for each of its failed images, or once for itself.
-fn causes_of(node: &NodeReport) -> Vec<(Cause<'_>, Option<&str>)> {
-    let reason = node.reason.unwrap_or("");
+/// A failed node has a row for each of its failed images, or one for itself.
+fn keys_of(node: &NodeReport) -> Vec<(FailureKey, Option<&str>)> {
     let message = node.message.as_deref();
     match node.verdict {
         NodeVerdict::Succeeded => Vec::new(),
-        NodeVerdict::Skipped => {
-            let subject = if reason == "tainted" { message.unwrap_or("").to_owned() } else { String::new() };
-            vec![(Cause { verdict: "skipped", reason, subject }, None)]
-        }
+        NodeVerdict::Skipped => vec![(FailureKey::of_skipped(node.reason, message), None)],
         NodeVerdict::Failed => {
             let failed = node.images.iter().filter_map(|image| {
-                let cause = Cause {
-                    verdict: "failed",
-                    reason: image.reason?.code(),
-                    subject: image.reference.clone(),
-                };
-                Some((cause, image.message.as_deref()))
+                let (reason, subject) = (image.reason?.code(), image.reference.clone());
+                let key = FailureKey { verdict: RowVerdict::Failed, reason, subject };
+                Some((key, image.message.as_deref()))
             });
-            let causes: Vec<_> = failed.collect();
-            match causes.is_empty() {
-                true => {
-                    let verdict = match node.tally() {
-                        Tally::Interrupted | Tally::NotStarted => "not done",
-                        _ => "failed",
-                    };
-                    vec![(Cause { verdict, reason, subject: String::new() }, message)]
-                }
-                false => causes,
+            let keys: Vec<_> = failed.collect();
+            if !keys.is_empty() {
+                return keys;
             }
+            let verdict = match node.tally() {
+                Tally::Interrupted | Tally::NotStarted => RowVerdict::NotDone,
+                _ => RowVerdict::Failed,
+            };
+            vec![(FailureKey::new(verdict, node.reason), message)]
         }
     }
 }
 
-fn write_cause(text: &mut String, cause: &Cause<'_>, affected: &Affected<'_>) {
+fn write_row(text: &mut String, key: &FailureKey, affected: &Affected<'_>) {
     let (what, nodes, groups) =
-        (cause.in_words(), counted(affected.nodes.len(), "node"), affected.groups.join(", "));
+        (key.in_words(), counted(affected.nodes.len(), "node"), affected.groups.join(", "));
+    let verdict = match key.verdict {
+        RowVerdict::Failed => "failed",
+        RowVerdict::NotDone => "not done",
+        RowVerdict::Skipped => "skipped",
+    };
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "\n{}: {what} on {nodes} ({groups})", cause.verdict);
+    let _ = writeln!(text, "\n{verdict}: {what} on {nodes} ({groups})");
     write_wrapped(text, affected.names(NODES_MAX).split(' '));
     if let Some(message) = affected.message {
         write_wrapped(text, shown(message).split(' '));
     }
 }
 
-fn line(cause: &Cause<'_>, affected: &Affected<'_>) -> String {
+fn line(key: &FailureKey, affected: &Affected<'_>) -> String {
     let (what, nodes, names) =
-        (cause.in_words(), counted(affected.nodes.len(), "node"), affected.names(NODES_IN_LINE_MAX));
+        (key.in_words(), counted(affected.nodes.len(), "node"), affected.names(NODES_IN_LINE_MAX));
     let message = affected.message.map(|message| format!(": {}", shown(message))).unwrap_or_default();
     format!("{what} on {nodes} ({names}){message}")
 }
 
-impl Cause<'_> {
+impl FailureKey {
+    pub fn new(verdict: RowVerdict, reason: Option<NodeReason>) -> FailureKey {
+        FailureKey { verdict, reason: reason.map_or("", NodeReason::code), subject: String::new() }
+    }
+
+    /// Of a taint the message says which.
+    pub fn of_skipped(reason: Option<NodeReason>, message: Option<&str>) -> FailureKey {
+        let is_tainted = reason == Some(NodeReason::Skipped(SkipReason::Tainted));
+        let subject = message.filter(|_| is_tainted).unwrap_or_default().to_owned();
+        FailureKey { subject, ..FailureKey::new(RowVerdict::Skipped, reason) }
+    }
+
     /// `image-not-found: quay.io/x:y`
     fn in_words(&self) -> String {
         let colon = if self.subject.is_empty() { "" } else { ": " };

@@ -1,15 +1,17 @@
 //! Says whether a config is right, and prints what editors and shells want to know of it.
 #![expect(clippy::disallowed_methods, reason = "the next fire times of a schedule are counted from now")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 
 use clap::CommandFactory;
 use jiff::Timestamp;
 
 use super::plan::nodes_of_file;
-use super::templates::{TemplateCheck, TemplateInputs, manifest_problems, try_templates, without_carrier};
-use super::{CommandError, SUCCESS, USAGE, given, load_result, some_of, write_stdout};
+use super::templates::{
+    TemplateCheck, TemplateInputs, manifest_problems, nodes_without_carrier, try_templates,
+};
+use super::{CommandError, SUCCESS, USAGE, given, load_result, write_stdout};
 use crate::cli::{CheckArgs, Cli, GlobalArgs, Output};
 use crate::config::problem::{self, Origin, Problem, Severity};
 use crate::config::{Code, Config, Group, ImageRef, TemplateName, schedule};
@@ -144,22 +146,6 @@ fn planned_over(config: &Config, nodes: &[Node]) -> Plan {
         namespace: config.namespace_or("").to_owned(),
     };
     plan::plan(config, nodes.to_vec(), identity)
-}
-
-/// Which nodes of a plan are going to fail for want of a carrier image.
-pub fn nodes_without_carrier(plan: &Plan) -> Option<String> {
-    let refused = without_carrier(plan);
-    let names: BTreeSet<String> =
-        refused.iter().map(|(index, _)| plan.job(*index).node.name.clone()).collect();
-    let told = || {
-        format!(
-            "{} cannot mount image volumes and would fail with `carrier-image-failed`, as there is no \
-             carrier image: {}",
-            counted(names.len(), "node"),
-            some_of(&names)
-        )
-    };
-    (!names.is_empty()).then(told)
 }
 
 /// What is no mistake but may surprise. `plan` is over the nodes that are known, if any are.

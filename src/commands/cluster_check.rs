@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::check::nodes_without_carrier;
 use super::plan::plan_over;
+use super::templates::nodes_without_carrier;
 use super::{CommandError, NO_CLUSTER, SUCCESS, USAGE, connect_options, write_stderr};
 use crate::cli::{GlobalArgs, Selection};
 use crate::cluster::{Cluster, ImageRewrite, Permission};

@@ -13,6 +13,9 @@ use crate::render::{
     FieldProblem, Manifest, Probe, Prober, RenderError, Renderer, TemplateError, carrier_image,
 };
 use crate::report::Refusal;
+use crate::words::counted;
+
+use super::some_of;
 
 /// Mistakes that only the labels of some nodes show; more say no more.
 const PROBLEMS_MAX: usize = 50;
@@ -151,6 +154,22 @@ pub fn manifest(renderer: &Renderer, job: &PlannedJob) -> Result<Manifest, Failu
 pub fn without_carrier(plan: &Plan) -> Vec<Refusal> {
     let refused = |(index, job)| Some((index, failure(&carrier_image(job).err()?)));
     plan.indexed_jobs().filter_map(refused).collect()
+}
+
+/// Which nodes of a plan are going to fail for want of a carrier image.
+pub fn nodes_without_carrier(plan: &Plan) -> Option<String> {
+    let refused = without_carrier(plan);
+    let names: BTreeSet<String> =
+        refused.iter().map(|(index, _)| plan.job(*index).node.name.clone()).collect();
+    let told = || {
+        format!(
+            "{} cannot mount image volumes and would fail with `carrier-image-failed`, as there is no \
+             carrier image: {}",
+            counted(names.len(), "node"),
+            some_of(&names)
+        )
+    };
+    (!names.is_empty()).then(told)
 }
 
 fn failure(error: &RenderError) -> Failure {

@@ -51,6 +51,7 @@ mod held_up;
 mod hostile_templates;
 mod interface;
 mod joining;
+mod layers;
 mod limits;
 mod monitoring;
 mod opinions;

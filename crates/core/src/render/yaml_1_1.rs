@@ -1,6 +1,6 @@
 //! Unquoted text that older readers of YAML take for something else. Pure.
 //!
-//! We read YAML 1.2, where `no`, `010` and `1:30` are text. kubectl and most of what people check
+//! We read YAML 1.2, where `no`, `010` and `1_000` are text. kubectl and most of what people check
 //! manifests with read 1.1, so whoever moves such a line from a template into a manifest gets another
 //! value, or a refusal. What we print ourselves is quoted.
 
@@ -57,27 +57,8 @@ pub(super) fn older_meaning(text: &str) -> Option<&'static str> {
         || prefixed("0x", char::is_ascii_hexdigit)
         || number
             .split_once('.')
-            .is_some_and(|(whole, part)| decimal(whole) && (part.is_empty() || decimal(part)))
-        || is_base_sixty(number);
+            .is_some_and(|(whole, part)| decimal(whole) && (part.is_empty() || decimal(part)));
     is_number.then_some("a number")
-}
-
-/// `1:30` and `12:30:45.5`.
-fn is_base_sixty(text: &str) -> bool {
-    let whole = text.split_once('.').map_or(text, |(whole, _)| whole);
-    let mut parts = whole.split(':');
-    let first = parts.next().is_some_and(|first| {
-        first.starts_with(|c: char| c.is_ascii_digit())
-            && first.chars().all(|c| c == '_' || c.is_ascii_digit())
-    });
-    let mut rest = parts.peekable();
-    first
-        && rest.peek().is_some()
-        && rest.all(|part| {
-            (1..=2).contains(&part.len())
-                && part.bytes().all(|b| b.is_ascii_digit())
-                && part.parse::<u8>().is_ok_and(|number| number < 60)
-        })
 }
 
 fn walk(node: &Spanned<Node>, text: &str, path: &str, found: &mut Vec<FieldProblem>) {
@@ -203,7 +184,6 @@ mod tests {
             [
                 "`a` is the text `yes` here, and a boolean to readers of YAML 1.1 such as kubectl",
                 "the key of `b.on` is the text `on` here, and a boolean to readers of YAML 1.1 such as kubectl",
-                "`d.1` is the text `1:30` here, and a number to readers of YAML 1.1 such as kubectl",
                 "`d.3` is the text `1_000` here, and a number to readers of YAML 1.1 such as kubectl",
                 "`d.4` is the text `1_000` here, and a number to readers of YAML 1.1 such as kubectl",
                 "`d.6` is the text `Off` here, and a boolean to readers of YAML 1.1 such as kubectl",
@@ -220,6 +200,7 @@ mod tests {
             "v1",
             "1m",
             "8080:80",
+            "1:30",
             "1:60",
             "10:5000/x",
             "_1",
@@ -243,7 +224,7 @@ mod tests {
         for text in ["y", "NO", "True1"] {
             assert_eq!(older_meaning(text).is_some(), text != "True1", "{text}");
         }
-        for text in ["010", "+1_0", "0b1_0", "0x1_f", "1_0.5", "-1:30", "190:20:30.15", "08"] {
+        for text in ["010", "+1_0", "0b1_0", "0x1_f", "1_0.5", "08"] {
             assert_eq!(older_meaning(text), Some("a number"), "{text}");
         }
     }

@@ -9,7 +9,7 @@ pub use event::{PodEvent, Pull, PullFacts, Rejection, is_of_quota};
 pub use evidence::{CarrierMatcher, Decision, Evidence, ImageMatcher, SUSPENDED_HELP};
 pub use facts::{ContainerFacts, JobFacts, PodFacts};
 pub use image_match::{add_pull, names_of, references_of};
-pub use note::{annotation_text, read_annotation};
+pub use outcome_annotation::{annotation_text, read_annotation};
 pub use reason::Reason;
 
 mod admission_help;
@@ -18,7 +18,7 @@ mod event;
 mod evidence;
 mod facts;
 mod image_match;
-mod note;
+mod outcome_annotation;
 mod pull_error;
 pub mod reason;
 

@@ -27,13 +27,12 @@ use includes::Checked;
 use work::Work;
 
 mod compile;
+mod container_map;
 mod context;
 mod cursor;
 mod error;
 mod escape;
-mod evidence;
 mod execution;
-mod faults;
 mod field_place;
 mod fields;
 mod includes;
@@ -43,6 +42,7 @@ mod lint;
 mod overlay;
 mod parse;
 mod probe;
+mod render_errors;
 mod scan;
 mod scope;
 #[cfg(test)]
@@ -231,9 +231,9 @@ impl Manifest {
         let warnings = overlay::overlay(&mut body, job);
         let references: Vec<String> = job.group.images.iter().map(ToString::to_string).collect();
         Manifest {
-            image_containers: evidence::image_containers(&body, &references),
-            carrier_containers: evidence::carrier_containers(&body, &carrier_image),
-            own_containers: evidence::own_containers(&body),
+            image_containers: container_map::image_containers(&body, &references),
+            carrier_containers: container_map::carrier_containers(&body, &carrier_image),
+            own_containers: container_map::own_containers(&body),
             carrier_image,
             job: job.clone(),
             body,

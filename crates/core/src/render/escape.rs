@@ -36,7 +36,7 @@ const INDENT_MAX: u64 = 200;
 
 pub(super) fn register(registry: &mut Handlebars<'static>) {
     registry.register_escape_fn(quoted_body);
-    // It writes to a log, and this room touches nothing.
+    // It writes to a log, and this module touches nothing.
     registry.unregister_helper("log");
 }
 

@@ -85,7 +85,7 @@ fn type_problems(mut job: Value) -> Vec<FieldProblem> {
             (Err(error), _) => error,
         };
         if problems.len() == PROBLEMS_MAX {
-            problems.push(and_more("there are more wrong fields; mend these first".to_owned()));
+            problems.push(and_more("there are more wrong fields; fix these first".to_owned()));
             return problems;
         }
         problems.push(type_problem(kept.path(&steps), &message));
@@ -279,6 +279,6 @@ mod tests {
         assert_eq!(unknown[50], "and 10 more that are no fields of a Job");
         let wrong = found(json!([]), json!({"nodeSelector": fields(json!(1))}));
         assert_eq!(wrong.len(), 51);
-        assert_eq!(wrong[50], "there are more wrong fields; mend these first");
+        assert_eq!(wrong[50], "there are more wrong fields; fix these first");
     }
 }

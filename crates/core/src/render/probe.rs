@@ -163,7 +163,9 @@ impl Renderer {
         trial.spend_rendering(&work, written.as_ref().map_or(0, |written| written.text.len()));
         let written = match written {
             Ok(written) => written,
-            Err(RenderError::Template(_)) => return self.probe_faults(job, &carrier_image, trial, probe),
+            Err(RenderError::Template(_)) => {
+                return self.probe_render_errors(job, &carrier_image, trial, probe);
+            }
             Err(error) => return probe.errors.push(error),
         };
         probe.ambiguous.extend(yaml_1_1::ambiguous(&written.text));
@@ -192,9 +194,9 @@ impl Renderer {
     }
 
     /// Where the template does not render at all, every place at which it does not.
-    fn probe_faults(&self, job: &PlannedJob, carrier_image: &str, trial: &Trial, probe: &mut Probe) {
+    fn probe_render_errors(&self, job: &PlannedJob, carrier_image: &str, trial: &Trial, probe: &mut Probe) {
         let context = context::context(job, carrier_image);
-        for error in self.faults(&registered_name(&job.template), context, trial) {
+        for error in self.render_errors(&registered_name(&job.template), context, trial) {
             // A key that is itself a node's value is not in the template to be read off.
             match self.looks_up(&error.template) {
                 true => probe.warnings.push(format!("could not be tried with an invented node: {error}")),

@@ -13,18 +13,18 @@ use super::work::{Trial, Work};
 use super::{Renderer, TemplateError};
 
 /// A template that fails at more places is wrong as a whole, but how many there are is said.
-const FAULTS_MAX: usize = 50;
+const ERRORS_MAX: usize = 50;
 /// Each costs a rendering.
-const FAULTS_COUNTED_MAX: usize = 1000;
+const ERRORS_COUNTED_MAX: usize = 1000;
 /// What copying and changing a template costs for each tag.
 const TAG: u64 = 2000;
 
 impl Renderer {
     /// All that fails in rendering `template` with `context`, in the order in which it is met.
-    pub(super) fn faults(&self, template: &str, context: Value, trial: &Trial) -> Vec<TemplateError> {
+    pub(super) fn render_errors(&self, template: &str, context: Value, trial: &Trial) -> Vec<TemplateError> {
         let context = Context::from(context);
         let mut registry = self.registry.clone();
-        let mut faults = Vec::new();
+        let mut errors = Vec::new();
         let mut more: usize = 0;
         loop {
             let work = Work::new();
@@ -39,30 +39,30 @@ impl Renderer {
                 cut(&mut whole, place).then_some(whole)
             });
             let name = error.template.clone();
-            match faults.len() < FAULTS_MAX {
-                true => faults.push(error),
+            match errors.len() < ERRORS_MAX {
+                true => errors.push(error),
                 false => more += 1,
             }
             match rest {
-                Some(rest) if more < FAULTS_COUNTED_MAX && trial.is_affordable() => {
+                Some(rest) if more < ERRORS_COUNTED_MAX && trial.is_affordable() => {
                     registry.register_template(&name, rest);
                 }
                 Some(_) => {
-                    let message = "there are more places at which it does not render; mend these first";
-                    faults.push(TemplateError::new(template, None, message.to_owned()));
-                    return faults;
+                    let message = "there are more places at which it does not render; fix these first";
+                    errors.push(TemplateError::new(template, None, message.to_owned()));
+                    return errors;
                 }
                 None => break,
             }
         }
         if more > 0 {
-            faults.push(TemplateError::new(
+            errors.push(TemplateError::new(
                 template,
                 None,
                 format!("and {more} more places at which it does not render"),
             ));
         }
-        faults
+        errors
     }
 }
 

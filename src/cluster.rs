@@ -1,29 +1,29 @@
-//! Everything that talks to the API server, and the only room that names `kube::Client`.
+//! Everything that talks to the API server, and the only module that names `kube::Client`.
 //!
 //! It lists nodes, creates Jobs, watches them and their pods, and ends the ones that cannot
 //! succeed. What the answers mean is `outcome`'s to say, what is created `plan`'s and `render`'s.
 //! It never reads a Secret's data, never deletes unless told to clean up, and never changes an object without
 //! both of our labels, but for the Lease of an election and, where a group asks for it, one label and
 //! one taint of a node.
-#![expect(clippy::disallowed_types, reason = "this is the room")]
+#![expect(clippy::disallowed_types, reason = "this is the module")]
 
 use std::time::Duration;
 
 use kube::Client;
 
+pub use access_review::Permission;
 pub use apply::Mode;
-pub use ask::Permission;
 pub use connect::{ConnectOptions, default_namespace};
 pub use error::ClusterError;
 pub use events::{ControllerEvent, EventRecorder, OwnPod};
 pub use image_rewrites::ImageRewrite;
 pub use lease::Leadership;
 pub use node_watch::NodeWatch;
-pub use traffic::{RequestKind, Traffic};
+pub use request_metrics::{RequestKind, RequestMetrics};
 pub use watch::{Wanted, Watches};
 
+mod access_review;
 mod apply;
-mod ask;
 mod completed;
 mod connect;
 mod error;
@@ -36,9 +36,9 @@ mod node_patch;
 mod node_watch;
 mod nodes;
 mod refusal;
+mod request_metrics;
 mod retry;
 mod set_aside;
-mod traffic;
 mod watch;
 mod wire;
 
@@ -57,7 +57,7 @@ pub struct Cluster {
     pub server: String,
     /// `v1.37.2`.
     pub version: String,
-    traffic: Traffic,
+    traffic: RequestMetrics,
     job_events: job_events::JobEvents,
 }
 
@@ -70,13 +70,13 @@ impl Cluster {
             default_namespace: "ns".into(),
             server: "https://test".into(),
             version: "v1.37.2".into(),
-            traffic: Traffic::default(),
+            traffic: RequestMetrics::default(),
             job_events: Default::default(),
         }
     }
 
     /// What has gone over the wire so far; the clone goes on counting.
-    pub fn traffic(&self) -> Traffic {
+    pub fn request_metrics(&self) -> RequestMetrics {
         self.traffic.clone()
     }
 

@@ -16,8 +16,8 @@ use tower_http::decompression::DecompressionLayer;
 
 use super::error::{Access as Right, CAUSE_BYTES_MAX, call_error};
 use super::error_answers::ErrorAnswers;
+use super::request_metrics::RequestMetrics;
 use super::retry::{Limits, with_retries};
-use super::traffic::Traffic;
 use super::{Cluster, ClusterError};
 use crate::outside_text;
 use access::Access;
@@ -76,7 +76,7 @@ impl Cluster {
         let (server, default_namespace) = (access.server.shown(), access.namespace.clone());
         let base = BaseUriLayer::new(access.server.url.clone());
         let compression = DecompressionLayer::new().gzip(!access.disable_compression);
-        let traffic = Traffic::default();
+        let traffic = RequestMetrics::default();
         let (transport, credentials) = prepared(access).await?;
         let client = ClientBuilder::new(base.layer(compression.layer(transport)), default_namespace.clone())
             .with_layer(&credentials)

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::{api_status, describe, is_unanswered};
 use super::refusal::is_access_refused;
-use super::traffic::Traffic;
+use super::request_metrics::RequestMetrics;
 use super::{CALL_TIMEOUT, Cluster};
 use crate::runner::RETRY_TIMEOUT;
 
@@ -62,7 +62,7 @@ impl Cluster {
 
 /// Calls `call` within `limits`.
 pub async fn with_retries<T, F>(
-    traffic: &Traffic,
+    traffic: &RequestMetrics,
     limits: Limits,
     mut call: impl FnMut() -> F,
 ) -> Result<T, kube::Error>

@@ -144,7 +144,7 @@ impl Asked {
             let place = namespace
                 .map_or("the whole cluster".to_owned(), |namespace| format!("namespace {namespace}"));
             let what = format!("{verb:<6} {resource:<6} in {place}\n");
-            match self.cluster.may(&permission).await? {
+            match self.cluster.can_i(&permission).await? {
                 true => self.say(&format!("yes  {what}")),
                 false => {
                     missing = true;
@@ -223,7 +223,7 @@ impl Asked {
         }
         let namespace = Some(job.namespace.as_str());
         let create_pods = Permission { verb: "create", group: "", resource: "pods", name: None, namespace };
-        if !self.cluster.may(&create_pods).await? {
+        if !self.cluster.can_i(&create_pods).await? {
             self.say(&format!(
                 "{what}: the pod is not checked: you may not create pods in {}\n",
                 job.namespace

@@ -54,7 +54,7 @@ pub async fn check_namespaces(
             // Who may create Jobs need not be allowed to look at namespaces, and is told so by a create.
             None => {
                 // Asked first: a refusal is not believed before it has been repeated for a while.
-                if !cluster.may(&jobs_in(&namespace, "create")).await? {
+                if !cluster.can_i(&jobs_in(&namespace, "create")).await? {
                     continue;
                 }
                 let mut jobs = plan.jobs().filter(|job| job.namespace == namespace);
@@ -79,7 +79,7 @@ pub async fn completed_earlier(cluster: &Cluster, plan: &Plan) -> Result<HashSet
     let mut completed = Vec::new();
     for namespace in plan.namespaces() {
         // Asked first: a refusal is not believed before it has been repeated for a while.
-        if !cluster.may(&jobs_in(&namespace, "list")).await? {
+        if !cluster.can_i(&jobs_in(&namespace, "list")).await? {
             tracing::info!(
                 "which images earlier runs have pulled is not known: you may not list jobs.batch in namespace {namespace:?}"
             );

@@ -61,7 +61,7 @@ pub async fn serve(global: &GlobalArgs, args: &ServeArgs) -> Result<u8, CommandE
     let instance = loaded.config.instance.clone();
     let pod = load::own_pod(&load::environment());
     let pod = pod.map(|(name, namespace, uid)| OwnPod { name, namespace, uid });
-    let (metrics, health) = (Metrics::new(cluster.traffic()), Health::default());
+    let (metrics, health) = (Metrics::new(cluster.request_metrics()), Health::default());
     let closed = CancellationToken::new();
     let endpoints = tokio::spawn(serve_endpoints(listener, metrics.clone(), health.clone(), closed.clone()));
     let recorder = pod.clone().map(|pod| cluster.event_recorder(pod, &instance));

@@ -94,8 +94,8 @@ async fn runs_and_reloads_are_told_on_the_pod() {
     let finished = found.iter().find(|event| event["reason"] == "RunFinished").unwrap();
     assert_eq!(finished["message"], "group logging, run r1: 50 nodes succeeded");
     // And the requests are in a scrape, once their answers are here.
-    let metrics = Metrics::new(cluster.traffic());
-    let answered = || cluster.traffic().requests().iter().map(|(_, count)| count).sum::<u64>() == 6;
+    let metrics = Metrics::new(cluster.request_metrics());
+    let answered = || cluster.request_metrics().requests().iter().map(|(_, count)| count).sum::<u64>() == 6;
     for _ in 0..100 {
         if answered() {
             break;

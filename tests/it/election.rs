@@ -63,7 +63,8 @@ async fn one_of_two_leads_and_its_release_lets_the_other_lead_at_once() {
     assert_eq!(found["spec"]["leaseDurationSeconds"], 15);
     assert_eq!(found["metadata"]["labels"]["app.kubernetes.io/instance"], "default");
 
-    let requests = |cluster: &Cluster| -> u64 { cluster.traffic().requests().iter().map(|(_, n)| n).sum() };
+    let requests =
+        |cluster: &Cluster| -> u64 { cluster.request_metrics().requests().iter().map(|(_, n)| n).sum() };
     let before = (requests(&leading), requests(&following));
     // Longer than a lease lasts that is not renewed.
     let changed = timeout(Duration::from_secs(17), async {

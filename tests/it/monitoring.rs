@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use quayctl_controller::cluster::Traffic;
+use quayctl_controller::cluster::RequestMetrics;
 use quayctl_controller::outcome::Reason;
 use quayctl_controller::report::{
     Counts, GroupReport, ImageReport, ImageStatus, NodeReason, NodeReport, NodeVerdict, RunReport,
@@ -19,7 +19,7 @@ use crate::support::{Ended, output_of, root};
 
 /// A scrape in which every series has a value.
 fn scrape() -> String {
-    let metrics = Metrics::new(Traffic::default());
+    let metrics = Metrics::new(RequestMetrics::default());
     let at = "2026-11-25T04:00:00Z".parse().unwrap();
     metrics.set_next_run("logging", Some(at));
     metrics.reloaded(true, at);
@@ -64,7 +64,7 @@ fn scrape() -> String {
 }
 
 /// By the name that a query uses: type, and labels but for a histogram's `le`. Requests to the API server
-/// are told by `cluster::traffic`, of which there are none here.
+/// are told by `cluster::request_metrics`, of which there are none here.
 fn exported() -> BTreeMap<String, (String, BTreeSet<String>)> {
     let text = scrape();
     let mut exported = BTreeMap::new();

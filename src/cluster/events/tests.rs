@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::super::traffic::Traffic;
+use super::super::request_metrics::RequestMetrics;
 use super::*;
 
 /// Keeps what it is sent, and answers each request once it may.
@@ -73,7 +73,7 @@ pub async fn serving(answers: usize, mut codes: Vec<u16>) -> (Arc<Server>, Clust
         default_namespace: "pulls".into(),
         server: url,
         version: "v1.37.2".into(),
-        traffic: Traffic::default(),
+        traffic: RequestMetrics::default(),
         job_events: Default::default(),
     };
     (server, cluster)

@@ -29,7 +29,7 @@ fn unreachable() -> kube::Error {
 /// Fails until `working_from` seconds have passed. Gives the end, and after how many seconds it came.
 async fn call(working_from: u64, error: impl Fn() -> kube::Error) -> (Result<(), u16>, Duration, u64) {
     let begun = Instant::now();
-    let traffic = Traffic::default();
+    let traffic = RequestMetrics::default();
     let ended = with_retries(&traffic, OF_CALLS, || {
         let works = begun.elapsed() >= Duration::from_secs(working_from);
         let answer = if works { Ok(()) } else { Err(error()) };
@@ -120,7 +120,7 @@ fn those_who_were_turned_away_together_do_not_come_back_together() {
 #[tokio::test(start_paused = true)]
 async fn who_is_not_there_at_the_start_is_said_at_once() {
     let limits = Limits { unreachable: Duration::ZERO, ..OF_CALLS };
-    let traffic = Traffic::default();
+    let traffic = RequestMetrics::default();
     let begun = Instant::now();
     with_retries(&traffic, limits, || async { Err::<(), _>(unreachable()) }).await.unwrap_err();
     assert_eq!(begun.elapsed(), Duration::ZERO);
@@ -230,7 +230,7 @@ async fn the_last_answer_is_what_is_said_where_the_last_try_had_none() {
         (|| answer(503), no_login, 0),
     ];
     for (first, then, expected) in cases {
-        let (mut is_first, traffic) = (true, Traffic::default());
+        let (mut is_first, traffic) = (true, RequestMetrics::default());
         let ended = with_retries(&traffic, OF_CALLS, || {
             let error = if std::mem::take(&mut is_first) { first() } else { then() };
             async { Err::<(), _>(error) }
@@ -242,7 +242,7 @@ async fn the_last_answer_is_what_is_said_where_the_last_try_had_none() {
 
 #[test]
 fn an_answer_that_makes_us_try_again_is_remembered_for_a_while() {
-    let (traffic, now) = (Traffic::default(), std::time::Instant::now());
+    let (traffic, now) = (RequestMetrics::default(), std::time::Instant::now());
     assert_eq!(traffic.last_answer(now, RETRY_TIMEOUT), None);
     traffic.try_again_after("500: failed calling webhook".to_owned(), now);
     assert_eq!(

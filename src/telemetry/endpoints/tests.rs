@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::super::connections::CONNECTIONS_MAX;
 use super::*;
-use crate::cluster::Traffic;
+use crate::cluster::RequestMetrics;
 
 struct Served {
     address: SocketAddr,
@@ -21,7 +21,7 @@ async fn served() -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, health) = (listener.local_addr().unwrap(), Health::default());
     let stop = CancellationToken::new();
-    let metrics = Metrics::new(Traffic::default());
+    let metrics = Metrics::new(RequestMetrics::default());
     metrics.run_started("logging");
     let serving = tokio::spawn(serve_endpoints(listener, metrics, health.clone(), stop.clone()));
     Served { address, health, stop, serving }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cluster::Traffic;
+use crate::cluster::RequestMetrics;
 use crate::outcome::Reason;
 use crate::plan::SkipReason;
 use crate::report::{Counts, GroupReport, ImageReport, NodeReason, NodeVerdict};
@@ -54,7 +54,7 @@ fn has(text: &str, lines: &[&str]) {
 
 #[test]
 fn a_run_is_counted_by_what_became_of_it() {
-    let metrics = Metrics::new(Traffic::default());
+    let metrics = Metrics::new(RequestMetrics::default());
     metrics.run_started("logging");
     has(&metrics.encode(), &["quayctl_runs_running{group=\"logging\"} 1"]);
     let pulled = || image(ImageStatus::Pulled, Some(7.5), Some(1000));
@@ -111,7 +111,7 @@ fn a_run_is_counted_by_what_became_of_it() {
 
 #[test]
 fn a_run_that_was_cut_off_is_neither_good_nor_bad() {
-    let metrics = Metrics::new(Traffic::default());
+    let metrics = Metrics::new(RequestMetrics::default());
     for exit_code in [0, 3, 143] {
         metrics.run_started("logging");
         metrics.run_finished("logging", &report(exit_code, vec![]));
@@ -128,7 +128,7 @@ fn a_run_that_was_cut_off_is_neither_good_nor_bad() {
 
 #[test]
 fn what_the_process_is_doing_is_shown() {
-    let metrics = Metrics::new(Traffic::default());
+    let metrics = Metrics::new(RequestMetrics::default());
     let start = metrics.encode();
     has(&start, &["quayctl_config_last_reload_successful 1", "quayctl_leader 1", "quayctl_queue_depth 0"]);
     assert!(!start.contains("success_timestamp"), "no reload, no time of one:\n{start}");
@@ -171,7 +171,7 @@ fn what_the_process_is_doing_is_shown() {
 
 #[test]
 fn a_forgotten_group_leaves_nothing_behind() {
-    let metrics = Metrics::new(Traffic::default());
+    let metrics = Metrics::new(RequestMetrics::default());
     metrics.run_started("logging");
     metrics.set_next_run("other", None);
     metrics.forget_group("logging");

@@ -60,7 +60,7 @@ impl Service<Request<Body>> for Echo {
 
 #[tokio::test]
 async fn every_request_is_counted_by_its_answer() {
-    let traffic = Traffic::default();
+    let traffic = RequestMetrics::default();
     let mut service = traffic.layer(Echo);
     let mut get = |name: &str| {
         let uri = format!("/api/v1/nodes/{name}");
@@ -80,7 +80,7 @@ async fn every_request_is_counted_by_its_answer() {
 
 #[tokio::test]
 async fn a_watch_that_lists_again_is_a_restart() {
-    let traffic = Traffic::default();
+    let traffic = RequestMetrics::default();
     let begun = || Ok(Event::<()>::Init);
     let broken = || Err(watcher::Error::NoResourceVersion);
     let first = vec![begun(), broken(), begun(), Ok(Event::InitApply(())), Ok(Event::InitDone)];

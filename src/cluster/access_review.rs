@@ -28,7 +28,7 @@ pub struct Permission<'a> {
 
 impl Cluster {
     /// Whether whoever we are may do it. Everybody may ask.
-    pub async fn may(&self, permission: &Permission<'_>) -> Result<bool, ClusterError> {
+    pub async fn can_i(&self, permission: &Permission<'_>) -> Result<bool, ClusterError> {
         let Permission { verb, group, resource, name, namespace } = *permission;
         let attributes = ResourceAttributes {
             verb: Some(verb.to_owned()),
@@ -59,7 +59,7 @@ impl Cluster {
         // Asked first: a refusal is not believed before it has been repeated for a while.
         let permission =
             Permission { verb: "get", group: "", resource: "namespaces", name: Some(name), namespace: None };
-        if !self.may(&permission).await? {
+        if !self.can_i(&permission).await? {
             return Ok(None);
         }
         let get = || async {
@@ -91,7 +91,7 @@ impl Cluster {
             name: Some(name),
             namespace: Some(namespace),
         };
-        if !self.may(&permission).await? {
+        if !self.can_i(&permission).await? {
             return Ok(None);
         }
         let get = || async {

@@ -1,6 +1,6 @@
 //! Counts what goes to the API server and what comes back, for `/metrics` and the report.
 //!
-//! [`Traffic`] is a layer around the client's service, so that nothing is sent past it: the list, the
+//! [`RequestMetrics`] is a layer around the client's service, so that nothing is sent past it: the list, the
 //! creates, every watch, events and leases. It sees method, path and status, never a header or a body,
 //! and changes nothing. What it keeps is bounded: verbs, resources and codes come from short lists, and
 //! no name of an object is kept.
@@ -39,7 +39,7 @@ const OTHER: &str = "other";
 
 /// The counts of one process; clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Traffic(Arc<Counts>);
+pub struct RequestMetrics(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -66,7 +66,7 @@ pub struct RequestKind {
     pub code: Option<u16>,
 }
 
-impl Traffic {
+impl RequestMetrics {
     /// Every kind of request that there has been, and how many.
     pub fn requests(&self) -> Vec<(RequestKind, u64)> {
         let requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,7 +138,7 @@ impl Traffic {
 }
 
 /// What is read at each scrape.
-impl Collector for Traffic {
+impl Collector for RequestMetrics {
     fn encode(&self, mut page: DescriptorEncoder<'_>) -> fmt::Result {
         let counter = MetricType::Counter;
         let help = "Requests to the API server, by verb, resource and status code, or none for no answer";
@@ -159,22 +159,22 @@ impl Collector for Traffic {
     }
 }
 
-impl<S> Layer<S> for Traffic {
-    type Service = Counted<S>;
+impl<S> Layer<S> for RequestMetrics {
+    type Service = MetricsService<S>;
 
-    fn layer(&self, inner: S) -> Counted<S> {
-        Counted { inner, traffic: self.clone() }
+    fn layer(&self, inner: S) -> MetricsService<S> {
+        MetricsService { inner, traffic: self.clone() }
     }
 }
 
 /// A service whose requests are counted.
 #[derive(Clone, Debug)]
-pub struct Counted<S> {
+pub struct MetricsService<S> {
     inner: S,
-    traffic: Traffic,
+    traffic: RequestMetrics,
 }
 
-impl<S, B> Service<Request<Body>> for Counted<S>
+impl<S, B> Service<Request<Body>> for MetricsService<S>
 where
     S: Service<Request<Body>, Response = Response<B>>,
     S::Future: Send + 'static,
@@ -191,7 +191,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (verb, resource) = classify(request.method(), request.uri());
         let kind = RequestKind { verb, resource, code: None };
-        let mut pending = Pending { traffic: self.traffic.clone(), kind };
+        let mut pending = InFlightGuard { traffic: self.traffic.clone(), kind };
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
@@ -201,19 +201,19 @@ where
     }
 }
 
-/// A request under way. Counted when it goes, which is also how a caller's timeout ends one.
-struct Pending {
-    traffic: Traffic,
+/// A request under way. MetricsService when it goes, which is also how a caller's timeout ends one.
+struct InFlightGuard {
+    traffic: RequestMetrics,
     kind: RequestKind,
 }
 
-impl Pending {
+impl InFlightGuard {
     fn answered(&mut self, status: Option<StatusCode>) {
         self.kind.code = status.map(|status| status.as_u16());
     }
 }
 
-impl Drop for Pending {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.traffic.count(self.kind);
     }

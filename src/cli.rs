@@ -35,9 +35,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// One pass over all groups: plan, apply, wait, report (the default)
+    /// Run all groups once: plan, apply, wait, report (the default)
     Run(RunArgs),
-    /// Stay: run groups at their schedules, follow the config and the nodes, serve metrics and health
+    /// Run as a controller: run groups at their schedules, follow the config and the nodes, serve
+    /// metrics and health
     Serve(ServeArgs),
     /// Print the Jobs of a run as a stream of YAML, without creating any
     Render(RenderArgs),
@@ -181,7 +182,7 @@ pub struct GlobalArgs {
     /// When to use colour
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
     pub color: Color,
-    /// Say more; twice says everything
+    /// Increase log verbosity (-vv: trace)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Say only what went wrong

@@ -1,5 +1,5 @@
 //! From a parsed command line to an exit code. The drivers below are tables of contents: they call
-//! the rooms in order, print what those return, and decide nothing themselves.
+//! the modules in order, print what those return, and decide nothing themselves.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -107,11 +107,11 @@ mod tests {
             ("-5m", "no sign"),
             ("+5m", "no sign"),
             ("1d", "unknown unit `d`"),
-            ("1.2.3s", "no number"),
-            ("s", "no number"),
+            ("1.2.3s", "invalid number"),
+            ("s", "invalid number"),
             ("500ms", "fraction"),
             ("1.5s", "fraction"),
-            ("99999999999999999999999999999999999999999h", "no number"),
+            ("99999999999999999999999999999999999999999h", "invalid number"),
             ("5m5", "without a unit"),
         ] {
             let error = parse_seconds(text).unwrap_err();

@@ -1,7 +1,7 @@
 //! What one TOML file, the environment and the flags ask for, checked.
 //!
 //! [`Config`] is valid by construction: whoever holds one need not check any of its fields again.
-//! The files themselves are read elsewhere. This room imports nothing else of ours but `outside_text`.
+//! What stands in files is handed to [`assemble`]. This room imports nothing else of ours but `outside_text`.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -16,28 +16,31 @@ pub use schedule::Schedule;
 pub use selector::NodeSelector;
 pub use template::{HELPER, IMAGE_VOLUME, QUAYCTL, Template, TemplateName, Templates};
 
-pub mod characters;
+pub mod assemble;
+mod characters;
 mod choice;
 pub mod code;
 mod duration;
 pub mod environment;
 mod explain;
-pub mod file;
+mod file;
 mod image_ref;
 pub mod keys;
 mod kinds;
-pub mod layers;
-pub mod locate;
+mod layers;
+mod locate;
 pub mod name;
 pub mod problem;
 pub mod provenance;
-pub mod redact;
+mod redact;
 pub mod schedule;
 pub mod schema;
 mod selector;
-pub mod template;
-pub mod template_tables;
-pub mod validate;
+mod syntax;
+mod template;
+mod template_files;
+mod template_tables;
+mod validate;
 pub mod values;
 
 /// How many nodes of a group may have a live Job at the same time.

@@ -89,7 +89,8 @@ pub fn try_config(changed: Result<LoadedConfig, LoadError>) -> TriedConfig {
             return TriedConfig { warnings: Vec::new(), result };
         }
     };
-    let TemplateCheck { renderer, errors, warnings } = templates::try_templates(TemplateInputs::from(&loaded));
+    let TemplateCheck { renderer, errors, warnings } =
+        templates::try_templates(TemplateInputs::from(&loaded));
     let warnings = [&loaded.warnings[..], &warnings].concat();
     let result = match renderer {
         Some(renderer) if errors.is_empty() => Ok((loaded.config, renderer)),

@@ -108,29 +108,19 @@ pub(super) fn value_at<'a>(tree: &'a Dict, path: &Path) -> Option<&'a Value> {
 }
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::path::Path as FsPath;
 
-    use super::*;
-    use crate::config::Templates;
-    use crate::config::environment::Layer;
-    use crate::config::file::Findings;
-    use crate::config::layers::{layered, merged};
-    use crate::config::locate::Places;
+    use crate::config::assemble::{Sources, assemble};
     use crate::config::locate::tests::PARSED;
-    use crate::config::problem::SourceText;
-    use crate::config::validate::validate;
 
     #[test]
     fn a_text_is_parsed_once_however_many_lines_are_explained() {
         let group = |n| format!("[[groups]]\nname = \"g{n}\"\nimages = [\"nginx:1\"]\ndeadline = \"9m\"\n");
         let text: String = (0..50).map(group).collect();
         let before = PARSED.get();
-        let (tree, places) = Places::parse(&text).unwrap();
-        let figment = layered(&[Layer::file("quayctl.toml".into(), tree)]);
-        let tree = merged(&figment);
-        let config = validate(&tree, Templates::default(), &[], &mut Findings::default()).unwrap();
-        let source = Arc::new(SourceText::new("quayctl.toml".into(), text));
-        let explained = Provenance::new(figment, tree, source, Arc::new(places)).explain(&config);
+        let none = &mut |_: &FsPath| Err(std::io::ErrorKind::NotFound.into());
+        let checked = assemble(&Sources::default(), FsPath::new("quayctl.toml"), text, none).unwrap();
+        let explained = checked.provenance.explain(&checked.config);
         let lines = explained.lines().filter(|line| line.starts_with("deadline = \"9m\""));
         let origins: Vec<&str> = lines.filter_map(|line| line.rsplit("  # ").next()).collect();
         assert_eq!((origins.len(), origins[49]), (50, "quayctl.toml:200:12"));

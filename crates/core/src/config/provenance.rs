@@ -23,12 +23,17 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    pub fn new(figment: Figment, tree: Dict, source: Arc<SourceText>, places: Arc<Places>) -> Provenance {
+    pub(super) fn new(
+        figment: Figment,
+        tree: Dict,
+        source: Arc<SourceText>,
+        places: Arc<Places>,
+    ) -> Provenance {
         Provenance { figment, tree, source, places }
     }
 
     /// The place of the value, the variable or the flag that set what stands at `path`.
-    pub fn origin(&self, path: &Path, target: &Target) -> Origin {
+    pub(super) fn origin(&self, path: &Path, target: &Target) -> Origin {
         match self.figment.get_metadata(self.tag_at(path)) {
             Some(Metadata { source: None, name, .. }) => Origin::Named(name.to_string()),
             _ => match self.places.span(&self.source.text, path, target) {
@@ -39,7 +44,7 @@ impl Provenance {
     }
 
     /// The text that a finding is about: a key, or a value that is one.
-    pub fn text_at<'a>(&'a self, path: &'a Path, target: &Target) -> Option<&'a str> {
+    pub(super) fn text_at<'a>(&'a self, path: &'a Path, target: &Target) -> Option<&'a str> {
         match (target, path.0.split_last()?) {
             (Target::Hidden, _) => None,
             (Target::Key, (Step::Key(key), _)) => Some(key),

@@ -33,3 +33,20 @@ pub mod annotation {
     /// What became of a Job that did not succeed, JSON.
     pub const OUTCOME: &str = "quayctl-controller/outcome";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::annotation::{CONTENT, IMAGES, NODE, OUTCOME};
+    use super::*;
+    use crate::config::values::check::{OWNED_ANNOTATIONS, OWNED_LABELS};
+
+    #[test]
+    fn what_is_written_over_is_what_the_config_calls_ours() {
+        let mut labels = [NAME, COMPONENT, MANAGED_BY, INSTANCE, GROUP, RUN];
+        labels.sort_unstable();
+        assert_eq!(labels, OWNED_LABELS);
+        let mut annotations = [NODE, IMAGES, CONTENT, OUTCOME];
+        annotations.sort_unstable();
+        assert_eq!(annotations, OWNED_ANNOTATIONS);
+    }
+}

@@ -14,7 +14,7 @@ use crate::config::file::{Findings, Path, Target, closest};
 use crate::config::name::is_subdomain;
 use crate::config::template::{TemplateName, Templates};
 
-pub use metadata::is_of_the_job_controller;
+pub use metadata::{OWNED_ANNOTATIONS, OWNED_LABELS, is_of_the_job_controller};
 
 pub(in crate::config) mod metadata;
 

@@ -158,21 +158,3 @@ fn has_container(group: &GroupValues<'_>, name: &str) -> bool {
         || (name == "install" && *group.template == TemplateName::Helper)
         || (name == "done" && *group.template == TemplateName::Quayctl)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::render::label;
-
-    #[test]
-    fn what_is_ours_is_what_is_written_over() {
-        let mut labels =
-            [label::NAME, label::COMPONENT, label::MANAGED_BY, label::INSTANCE, label::GROUP, label::RUN];
-        labels.sort_unstable();
-        assert_eq!(labels, OWNED_LABELS);
-        use label::annotation::{CONTENT, IMAGES, NODE, OUTCOME};
-        let mut annotations = [NODE, IMAGES, CONTENT, OUTCOME];
-        annotations.sort_unstable();
-        assert_eq!(annotations, OWNED_ANNOTATIONS);
-    }
-}

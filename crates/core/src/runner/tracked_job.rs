@@ -297,6 +297,7 @@ impl TrackedJob {
         let starts = job.facts.started_at.filter(|at| self.controller_started_at != Some(*at));
         if starts.is_some() {
             self.controller_started_at = starts;
+            self.withdraw_question();
             if !self.ended {
                 // At the latest now.
                 self.until = now + slot_time(self.deadline_seconds);
@@ -358,6 +359,7 @@ impl TrackedJob {
         if self.ended {
             return;
         }
+        self.withdraw_question();
         self.controller_started_at = None;
         let (until, check) = match suspended {
             true => (LONGEST_RUN, LONGEST_RUN),
@@ -473,6 +475,10 @@ impl TrackedJob {
 
     /// The answer to that. What of the Job was not known may give it time again.
     pub fn end_read(&mut self, found: Result<Option<FoundJob>, ()>, now: Instant) -> Found {
+        if matches!(self.read, Read::NotYet | Read::Done) {
+            // The watch has told, or another answer has.
+            return Found::Missing;
+        }
         let asked = std::mem::replace(&mut self.read, Read::Done);
         match found {
             _ if self.over.is_some() => Found::Missing,
@@ -497,6 +503,14 @@ impl TrackedJob {
                 self.mark_over(Ending::JobDeleted, now);
                 Found::Missing
             }
+        }
+    }
+
+    /// The watch has told, after all, what gives the Job time again: the answer to whether there is anything to
+    /// wait for is of no use any more.
+    fn withdraw_question(&mut self) {
+        if self.read == Read::NoEvents {
+            self.read = Read::NotYet;
         }
     }
 

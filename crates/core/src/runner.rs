@@ -31,7 +31,7 @@ use inbox::Inbox;
 use jobs::{Jobs, not_begun};
 use quotas::Quotas;
 use stalls::Stalls;
-use tracked_job::{Change, Due, Found, Read};
+use tracked_job::{Change, Due, Found, Read, TrackedJob};
 
 pub use batch::{Batch, FinishedBatch, Render};
 pub use effect::{Effect, JobFailure, JobStep, LogLevel, RunnerError, Step};
@@ -352,12 +352,18 @@ impl<'a> Runner<'a> {
         let is_tracked = self.jobs.tracked(index).is_some_and(|tracked| tracked.key() == key);
         let is_refused_for_quota =
             matches!(&result, Err(ApplyError::Refused(failure)) if failure.reason == Reason::Quota);
+        let is_missed = is_tracked && self.jobs.tracked_mut(index).is_some_and(TrackedJob::mark_answered);
         if !is_refused_for_quota && !self.quotas.is_empty() {
             self.quotas.answered(&key.0, now.instant);
             self.hold_full_namespaces(now);
         }
         match result {
-            Ok(applied) => self.on_applied(index, is_tracked, applied, now),
+            Ok(applied) => {
+                self.on_applied(index, is_tracked, applied, now);
+                if is_missed {
+                    self.jobs.read_job(index, Read::LeftWatch, now, &mut self.effects);
+                }
+            }
             Err(ApplyError::Cluster(error)) => {
                 if is_tracked {
                     self.complete(index, Ending::NotCreated(error.failure()), now);
@@ -570,10 +576,12 @@ impl<'a> Runner<'a> {
         if let Err(error) = &result {
             self.effects.warn_once(format!("cannot ask for a Job that was not heard of: {error}"));
         }
+        let does_the_same =
+            matches!(&result, Ok(Some(found)) if found.is_ours && self.does_the_same(index, &found.job));
         let Some(tracked) = self.jobs.tracked_mut(index).filter(|tracked| tracked.key() == key) else {
             return;
         };
-        if let Found::Job(job) = tracked.end_read(result.map_err(drop), now.instant) {
+        if let Found::Job(job) = tracked.end_read(result.map_err(drop), does_the_same, now.instant) {
             if tracked.is_disowned() {
                 let (namespace, name) = tracked.key();
                 let (managed_by, instance) = (label::MANAGED_BY, label::INSTANCE);

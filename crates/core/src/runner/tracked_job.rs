@@ -77,6 +77,7 @@ pub struct TrackedJob {
     over: Option<(Ending, Instant)>,
     /// The API server has the Job.
     exists: bool,
+    create: Create,
     /// The create got no answer; the watch may still show the Job.
     unanswered: Option<Failure>,
     /// We have ended it; its end confirms what was decided then.
@@ -88,6 +89,16 @@ pub struct TrackedJob {
     node_check: NodeCheck,
     /// Since when nothing is left of the Job's pod but what others have put into it.
     injected_since: Option<Instant>,
+}
+
+/// What is known of our POST of the Job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Create {
+    /// It has no answer: it may be sent again.
+    Pending,
+    /// Nor has it now, and the Job was there and has gone since: the next try makes it anew.
+    Missed,
+    Answered,
 }
 
 /// Whether the API server was asked for the Job.
@@ -175,6 +186,7 @@ impl TrackedJob {
             disowned: false,
             over: None,
             exists: false,
+            create: Create::Pending,
             unanswered: None,
             ended: false,
             judged: None,
@@ -189,7 +201,7 @@ impl TrackedJob {
     pub fn adopted(job: &ObservedJob, evidence: Evidence, adopted: Option<Adopted>, now: Now) -> TrackedJob {
         let mut tracked = TrackedJob::new(job.key.clone(), evidence, now, Duration::ZERO);
         tracked.mark_created(now.instant, job.deadline_seconds);
-        tracked.adopted = adopted;
+        (tracked.adopted, tracked.create) = (adopted, Create::Answered);
         tracked
     }
 
@@ -252,6 +264,11 @@ impl TrackedJob {
             self.until = now + slot_time(deadline_seconds) + START_TIMEOUT;
             self.node_check = NodeCheck::From(now + CHECK_NODE_AFTER);
         }
+    }
+
+    /// Our POST was answered. Whether the Job is to be asked for: it had gone before.
+    pub fn mark_answered(&mut self) -> bool {
+        std::mem::replace(&mut self.create, Create::Answered) == Create::Missed
     }
 
     /// The create may have been carried out: the watch has the last word, for as long as it may take to
@@ -473,8 +490,14 @@ impl TrackedJob {
         true
     }
 
-    /// The answer to that. What of the Job was not known may give it time again.
-    pub fn end_read(&mut self, found: Result<Option<FoundJob>, ()>, now: Instant) -> Found {
+    /// The answer to that. What of the Job was not known may give it time again. `does_the_same`: what was found
+    /// is what ours was made for.
+    pub fn end_read(
+        &mut self,
+        found: Result<Option<FoundJob>, ()>,
+        does_the_same: bool,
+        now: Instant,
+    ) -> Found {
         if matches!(self.read, Read::NotYet | Read::Done) {
             // The watch has told, or another answer has.
             return Found::Missing;
@@ -482,8 +505,12 @@ impl TrackedJob {
         let asked = std::mem::replace(&mut self.read, Read::Done);
         match found {
             _ if self.over.is_some() => Found::Missing,
-            // Another one of its name is not the one that was followed.
-            Ok(Some(found)) if self.uid.is_empty() || self.uid == found.job.uid => {
+            // Another one of its name is not the one that was followed, unless it was made in its place: by our
+            // own POST, sent again, or by another process of the run.
+            Ok(Some(found)) if self.uid.is_empty() || self.uid == found.job.uid || does_the_same => {
+                if !self.uid.is_empty() && self.uid != found.job.uid {
+                    self.exists = false;
+                }
                 self.read = Read::NotYet;
                 if asked == Read::NoEvents {
                     self.until = now;
@@ -497,6 +524,11 @@ impl TrackedJob {
             }
             Err(()) if asked == Read::NoEvents => {
                 self.until = now;
+                Found::Missing
+            }
+            Ok(_) if self.create != Create::Answered => {
+                (self.create, self.exists, self.read) = (Create::Missed, false, Read::NotYet);
+                self.until = now + RETRY_TIMEOUT + SLOT_GRACE;
                 Found::Missing
             }
             Ok(_) | Err(()) => {

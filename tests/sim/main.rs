@@ -14,6 +14,7 @@
 )]
 
 mod election;
+mod found_by_hand;
 mod run;
 mod runs;
 mod scenario;

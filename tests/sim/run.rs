@@ -37,6 +37,8 @@ pub enum Broken {
 
 /// How long a call is tried again.
 const RETRY: Millis = 90_000;
+/// How long it is where it is refused.
+const REFUSAL: Millis = 30_000;
 /// From its deadline to a run's end.
 const GRACE: Millis = 5_000;
 /// How long two runs that have created Jobs for one node at once may take until one has given way, beside
@@ -47,17 +49,21 @@ const SLOT_GRACE: Millis = 20_000;
 /// A run that goes on for longer does not end.
 const EVENTS_MAX: usize = 200_000;
 
-/// What a run has come to, or which rule was broken.
-pub fn try_out(
-    scenario: &Scenario,
-    seed: u64,
-    broken: Broken,
-    log: bool,
-) -> (Result<Vec<RunEnd>, String>, Vec<String>) {
+/// What has become of a scenario.
+pub struct Tried {
+    /// How each process that was not killed has ended, or which rule was broken.
+    pub result: Result<Vec<RunEnd>, String>,
+    /// As it is then.
+    pub world: World,
+    pub log: Vec<String>,
+}
+
+pub fn try_out(scenario: &Scenario, seed: u64, broken: Broken, log: bool) -> Tried {
     let mut sim = Sim::new(scenario.clone(), seed, broken);
     sim.world.log = log.then(Vec::new);
     let result = sim.run();
-    (result, sim.world.log.unwrap_or_default())
+    let log = sim.world.log.take().unwrap_or_default();
+    Tried { result, world: sim.world, log }
 }
 
 struct Sim {
@@ -70,9 +76,10 @@ struct Sim {
     calls: BTreeMap<(Millis, u64), Call>,
     count: u64,
     api_up_at: Millis,
+    /// Until when it refuses everything.
+    refuses_until: Millis,
     script: Vec<(Millis, Happening)>,
-    /// To be started: run id.
-    starts: BTreeMap<(Millis, u64), String>,
+    starts: BTreeMap<(Millis, u64), Start>,
     resumes: BTreeMap<(Millis, u64), JobKey>,
     nodes_back: BTreeMap<(Millis, u64), String>,
     /// Nodes on which an image was at some time.
@@ -84,11 +91,15 @@ struct Sim {
     runs_overlap: bool,
     is_disturbed: bool,
     foreign: BTreeSet<JobKey>,
+    /// Jobs of which a process knows that they are not its own to change.
+    known_foreign: BTreeSet<(usize, JobKey)>,
 }
 
 struct Process {
     id: usize,
     run: Option<SingleRun<'static>>,
+    /// It waits for its lists.
+    listed: Option<Vec<WatchEvent>>,
     run_id: String,
     deadline: Millis,
     stopped: bool,
@@ -97,6 +108,14 @@ struct Process {
     /// Creates whose commit is not known to the world yet.
     creating: usize,
     plan: Plan,
+}
+
+/// A process begins in two steps.
+enum Start {
+    /// It lists what there is for the run of this id.
+    List(String),
+    /// All lists are there, and what was told since.
+    Begin(usize),
 }
 
 /// Two streams, each in order.
@@ -162,12 +181,16 @@ impl Sim {
             || scenario.script.iter().any(|(_, happening)| {
                 matches!(
                     happening,
-                    Happening::SecondRun | Happening::ForeignJob(..) | Happening::ProcessKilled(_, false)
+                    Happening::SecondRun
+                        | Happening::ForeignJob(..)
+                        | Happening::ProcessKilled(_, false)
+                        | Happening::ProcessLost
                 )
             });
         let is_disturbed = !scenario.script.is_empty()
             || !scenario.foreign_at_start.is_empty()
             || scenario.quota.is_some()
+            || scenario.keep_seconds < 3_600
             || scenario.chances != super::scenario::Chances::default();
         Sim {
             script: scenario.script.clone(),
@@ -180,6 +203,7 @@ impl Sim {
             calls: BTreeMap::new(),
             count: 0,
             api_up_at: 0,
+            refuses_until: 0,
             starts: BTreeMap::new(),
             resumes: BTreeMap::new(),
             nodes_back: BTreeMap::new(),
@@ -189,6 +213,7 @@ impl Sim {
             runs_overlap,
             is_disturbed,
             foreign: BTreeSet::new(),
+            known_foreign: BTreeSet::new(),
         }
     }
 
@@ -226,7 +251,7 @@ impl Sim {
         }
         // Its lists show what is there for a while.
         self.world.changes.clear();
-        self.start("a")?;
+        self.list("a");
         for _ in 0..EVENTS_MAX {
             if self.processes.iter().all(|process| process.run.is_none()) && self.starts.is_empty() {
                 return Ok(std::mem::take(&mut self.ends));
@@ -270,11 +295,11 @@ impl Sim {
                 let (_, happening) = self.script.remove(0);
                 self.happen(&happening)?;
             }
-            3 => {
-                if let Some((_, run_id)) = self.starts.pop_first() {
-                    self.start(&run_id)?;
-                }
-            }
+            3 => match self.starts.pop_first() {
+                Some((_, Start::List(run_id))) => self.list(&run_id),
+                Some((_, Start::Begin(id))) => self.begin(id)?,
+                None => {}
+            },
             4 => {
                 if let Some((_, key)) = self.resumes.pop_first() {
                     self.world.set_suspended(&key, false);
@@ -307,6 +332,7 @@ impl Sim {
             group.images = of.images.iter().map(|image| ImageRef::parse(image).expect("valid")).collect();
             group.concurrency = of.concurrency.and_then(std::num::NonZeroUsize::new).map(Limit::Nodes);
             group.deadline_seconds = of.deadline_seconds;
+            group.keep_jobs_seconds = self.scenario.keep_seconds;
             if of.always {
                 group.pull_policy = PullPolicy::Always;
             }
@@ -323,25 +349,10 @@ impl Sim {
         plan(&config(groups.collect()), nodes.collect(), identity)
     }
 
-    fn start(&mut self, run_id: &str) -> Result<(), String> {
+    /// A process of this run lists what there is, and its watches begin.
+    fn list(&mut self, run_id: &str) {
         let id = self.processes.len();
         let plan = self.plan(run_id);
-        let deadline = self.world.now + self.scenario.run_deadline;
-        let believed = match self.broken {
-            Broken::CreatesAfterTheDeadline => deadline * 2,
-            _ => deadline,
-        };
-        let inputs = RunInputs {
-            plan: plan.clone(),
-            concurrency: match self.broken {
-                Broken::NoSlotLimit => 1_000,
-                _ => self.scenario.concurrency,
-            },
-            deadline: self.instant(believed),
-            deadline_is_computed: false,
-            replace: self.scenario.replace,
-            render: Arc::new(|job: &PlannedJob| Ok(manifest(job))),
-        };
         let own: BTreeSet<JobKey> =
             plan.jobs().map(|job| (job.namespace.clone(), job.name.clone())).collect();
         let mut watch = Watch::default();
@@ -359,19 +370,53 @@ impl Sim {
             listed.push(event);
         }
         self.world.say(|| format!("process {id} of run {run_id} starts, {} listed", listed.len()));
-        let start = RunStart { listed, forbidden: Vec::new(), server: "https://sim".into() };
-        let (run, effects) = SingleRun::new(inputs, start, self.now());
         self.processes.push(Process {
             id,
-            run: Some(run),
+            run: None,
+            listed: Some(listed),
             run_id: run_id.to_owned(),
-            deadline,
+            deadline: 0,
             stopped: false,
             watch,
             timer: 0,
             creating: 0,
             plan,
         });
+        let lag = self.world.rng.u64(0..=self.scenario.api_lag);
+        let number = self.number();
+        self.starts.insert((self.world.now + lag, number), Start::Begin(id));
+    }
+
+    /// All of its lists are there.
+    fn begin(&mut self, id: usize) -> Result<(), String> {
+        let (now, deadline) = (self.world.now, self.world.now + self.scenario.run_deadline);
+        let process = &mut self.processes[id];
+        let Some(mut listed) = process.listed.take() else { return Ok(()) };
+        process.deadline = deadline;
+        // What the watches told meanwhile is part of it.
+        while process.watch.queue.keys().next().is_some_and(|(at, _)| *at <= now) {
+            listed.extend(process.watch.queue.pop_first().map(|(_, event)| event));
+        }
+        listed.iter().for_each(|event| process.watch.learn(event));
+        let plan = process.plan.clone();
+        let believed = match self.broken {
+            Broken::CreatesAfterTheDeadline => deadline * 2,
+            _ => deadline,
+        };
+        let inputs = RunInputs {
+            plan,
+            concurrency: match self.broken {
+                Broken::NoSlotLimit => 1_000,
+                _ => self.scenario.concurrency,
+            },
+            deadline: self.instant(believed),
+            deadline_is_computed: false,
+            replace: self.scenario.replace,
+            render: Arc::new(|job: &PlannedJob| Ok(manifest(job))),
+        };
+        let start = RunStart { listed, forbidden: Vec::new(), server: "https://sim".into() };
+        let (run, effects) = SingleRun::new(inputs, start, self.now());
+        self.processes[id].run = Some(run);
         self.execute(id, effects)
     }
 
@@ -416,8 +461,9 @@ impl Sim {
     fn request(&mut self, id: usize, effect: Effect) -> Result<(), String> {
         let chances = self.scenario.chances;
         let lag = self.world.rng.u64(1..=self.scenario.api_lag);
-        let at = self.world.now.max(self.api_up_at) + lag;
-        let gives_up = self.world.now + RETRY;
+        let at = self.world.now.max(self.api_up_at).max(self.refuses_until) + lag;
+        let is_refused = self.refuses_until > self.world.now + REFUSAL;
+        let gives_up = self.world.now + if is_refused { REFUSAL } else { RETRY };
         let fails = self.happens(chances.others_fail) || at > gives_up;
         let answers_at = at.min(gives_up);
         let call = match effect {
@@ -425,13 +471,20 @@ impl Sim {
                 self.check_create(id, &manifest)?;
                 self.processes[id].creating += 1;
                 let key = (manifest.job.namespace.clone(), manifest.job.name.clone());
-                let unanswered = self.happens(chances.unanswered) || at > gives_up;
-                if unanswered {
+                if is_refused {
+                    // Believed by then.
+                    let result = Err(ApplyError::Cluster(forbidden()));
+                    let event = RunEvent::Runner(Event::Created { index, key, result, throttled: false });
+                    self.schedule(gives_up, Call::Answer { process: id, event });
+                    return Ok(());
+                }
+                let is_committed = self.happens(chances.unanswered_committed);
+                if is_committed || self.happens(chances.unanswered) || at > gives_up {
                     let failure = Failure::new(Reason::ApiError, "no answer");
                     let result = Err(ApplyError::Unanswered(failure));
                     let event = RunEvent::Runner(Event::Created { index, key, result, throttled: false });
                     self.schedule(gives_up, Call::Answer { process: id, event });
-                    if self.world.rng.bool() {
+                    if is_committed {
                         let call = Call::Create { process: id, index, manifest, then: After::Nothing };
                         self.schedule(at, call);
                     }
@@ -451,6 +504,9 @@ impl Sim {
             Effect::Annotate { index, key, outcome, end_now } => {
                 if self.foreign.contains(&key) && !self.world.jobs.get(&key).is_some_and(|job| job.ours) {
                     return Err(format!("a foreign object is touched: {}", key.1));
+                }
+                if self.known_foreign.contains(&(id, key.clone())) {
+                    return Err(format!("{} has lost a label, that is known, and it is touched", key.1));
                 }
                 Call::Annotate { process: id, index, key, outcome, end_now, fails }
             }
@@ -493,6 +549,9 @@ impl Sim {
             Call::ReadJob { process, index, key, fails } => {
                 let found = self.world.jobs.get(&key);
                 let found = found.map(|job| FoundJob { job: Box::new(job.seen.clone()), is_ours: job.ours });
+                if !fails && found.as_ref().is_some_and(|found| !found.is_ours) {
+                    self.known_foreign.insert((process, key.clone()));
+                }
                 let result = if fails { Err(failure()) } else { Ok(found) };
                 self.give(process, RunEvent::Runner(Event::JobRead { index, key, result }))
             }
@@ -582,7 +641,9 @@ impl Sim {
         }
         for event in std::mem::take(&mut self.world.changes) {
             for id in 0..self.processes.len() {
-                if self.processes[id].run.is_none() || self.processes[id].watch.broken_until.is_some() {
+                let process = &self.processes[id];
+                let is_watching = process.run.is_some() || process.listed.is_some();
+                if !is_watching || process.watch.broken_until.is_some() {
                     continue;
                 }
                 let times = 1 + usize::from(self.happens(self.scenario.chances.repeated));
@@ -614,9 +675,15 @@ impl Sim {
 
     /// A watch that had to list again says what there is; what has gone follows from what was there.
     fn relist(&mut self, id: usize) -> Result<(), String> {
+        if self.refuses_until > self.world.now {
+            // Believed by now, and tried again all the same.
+            self.processes[id].watch.broken_until = Some(self.refuses_until + 1);
+            return self.give(id, RunEvent::Runner(Event::Watch(WatchEvent::Forbidden(forbidden()))));
+        }
         self.world.say(|| format!("process {id} lists again"));
         let listed = self.world.list();
-        let jobs: BTreeSet<JobKey> = self.world.jobs.keys().cloned().collect();
+        let jobs = self.world.jobs.iter().filter(|(_, job)| job.ours);
+        let jobs: BTreeSet<JobKey> = jobs.map(|(key, _)| key.clone()).collect();
         let watch = &mut self.processes[id].watch;
         watch.broken_until = None;
         let mut events = listed;
@@ -661,6 +728,15 @@ impl Sim {
                     self.resumes.insert((now + millis, number), key);
                 }
             }
+            Happening::LabelTaken(n) => {
+                if let Some(key) = self.live_job(n) {
+                    self.world.take_label(&key);
+                }
+            }
+            Happening::AccessRefused(millis) => {
+                self.refuses_until = self.refuses_until.max(now + millis);
+                self.happen(&Happening::WatchBreaks(millis.min(REFUSAL)))?;
+            }
             Happening::PodKilled(n) => {
                 let pods: Vec<String> = self.world.pods.keys().cloned().collect();
                 if !pods.is_empty() {
@@ -681,10 +757,19 @@ impl Sim {
                 self.nodes_back.insert((now + 20_000, number), name);
             }
             Happening::ForeignJob(n, same) => self.add_foreign(n % self.scenario.nodes, same),
-            Happening::ProcessKilled(millis, same_run) => self.kill(millis, same_run),
-            Happening::SecondRun => self.start("z")?,
+            Happening::ProcessKilled(millis, same_run) => {
+                if let Some(run_id) = self.kill() {
+                    let run_id = if same_run { run_id } else { format!("{run_id}-again") };
+                    let number = self.number();
+                    self.starts.insert((now + millis, number), Start::List(run_id));
+                }
+            }
+            Happening::ProcessLost => drop(self.kill()),
+            Happening::SecondRun => self.list("z"),
             Happening::Signal => {
                 for id in 0..self.processes.len() {
+                    // Before it has listed it ends at once.
+                    self.processes[id].listed = None;
                     self.processes[id].stopped = true;
                     self.give(id, RunEvent::Stop)?;
                 }
@@ -694,8 +779,9 @@ impl Sim {
         Ok(())
     }
 
-    fn kill(&mut self, millis: Millis, same_run: bool) {
-        let Some(process) = self.processes.iter_mut().find(|process| process.run.is_some()) else { return };
+    /// Gives which run's process was killed.
+    fn kill(&mut self) -> Option<String> {
+        let process = self.processes.iter_mut().find(|process| process.run.is_some())?;
         process.run = None;
         let (id, run_id) = (process.id, process.run_id.clone());
         // What was on the wire may still be carried out.
@@ -713,9 +799,7 @@ impl Sim {
             };
             self.calls.insert(at, call);
         }
-        let number = self.number();
-        let run_id = if same_run { run_id } else { format!("{run_id}-again") };
-        self.starts.insert((self.world.now + millis, number), run_id);
+        Some(run_id)
     }
 
     fn live_job(&self, n: usize) -> Option<JobKey> {
@@ -831,13 +915,19 @@ impl Sim {
                 ));
             }
             for (job, result) in planned.jobs.iter().zip(results) {
-                self.judge_node(id, job, result)?;
+                self.judge_node(id, job, result, end.error.is_some())?;
             }
         }
         Ok(())
     }
 
-    fn judge_node(&self, id: usize, job: &PlannedJob, result: &JobResult) -> Result<(), String> {
+    fn judge_node(
+        &self,
+        id: usize,
+        job: &PlannedJob,
+        result: &JobResult,
+        could_not_go_on: bool,
+    ) -> Result<(), String> {
         let node = &job.node.name;
         let images: Vec<String> = job.group.images.iter().map(ToString::to_string).collect();
         let is_there = images.iter().all(|image| self.ever.contains(&(node.clone(), image.clone())));
@@ -858,7 +948,8 @@ impl Sim {
                 && found.seen.run_id == job.identity.run_id.as_str()
                 && found.over == Some(Ending::Complete)
         });
-        let ended_by_itself = !self.processes[id].stopped && self.world.now < self.processes[id].deadline;
+        let ended_by_itself =
+            !self.processes[id].stopped && self.world.now < self.processes[id].deadline && !could_not_go_on;
         if is_complete && ended_by_itself && !self.runs_overlap && !self.is_excused(reason) {
             return Err(format!("the Job of {node} is Complete, and its verdict is {}", reason.code()));
         }
@@ -917,6 +1008,11 @@ impl Watch {
             _ => {}
         }
     }
+}
+
+fn forbidden() -> ClusterError {
+    let cause = "no role allows it".to_owned();
+    ClusterError::Forbidden { verb: "create", resource: "jobs", namespace: Some("ns".to_owned()), cause }
 }
 
 fn in_short(event: &RunEvent) -> String {

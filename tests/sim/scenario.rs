@@ -41,10 +41,16 @@ pub enum Happening {
     NodeDown(usize, Millis),
     /// It is replaced by another of its name.
     NodeReplaced(usize),
+    /// Somebody takes a label of ours from a live Job.
+    LabelTaken(usize),
     /// A live Job of another run is on the nth node; whether it does the same.
     ForeignJob(usize, bool),
+    /// Everything is answered by 403 for so long, as by an API server that has not read its roles yet.
+    AccessRefused(Millis),
     /// Our process is killed, and started anew after so long; with the same run id, or another.
     ProcessKilled(Millis, bool),
+    /// It is killed, and nobody starts it again.
+    ProcessLost,
     /// Another run of the instance begins.
     SecondRun,
     Signal,
@@ -57,8 +63,10 @@ pub enum Happening {
 pub struct Chances {
     /// Committed, and its answer is lost: it is sent again.
     pub answer_lost: u16,
-    /// Nobody answers for as long as a call is tried; half of these are committed.
+    /// Nobody answers for as long as a call is tried, and it was not committed.
     pub unanswered: u16,
+    /// Nobody answers, and it was.
+    pub unanswered_committed: u16,
     /// Admission refuses the object.
     pub refused: u16,
     /// 429 on the way.
@@ -87,6 +95,8 @@ pub struct Scenario {
     /// Jobs there at the start: node, whether they do the same as the first group.
     pub foreign_at_start: Vec<(usize, bool)>,
     pub replace: bool,
+    /// How long a Job that is over is kept.
+    pub keep_seconds: u32,
 }
 
 impl Scenario {
@@ -109,6 +119,7 @@ impl Scenario {
             script: Vec::new(),
             foreign_at_start: Vec::new(),
             replace: false,
+            keep_seconds: 86_400,
         }
     }
 
@@ -150,6 +161,11 @@ impl Scenario {
         if rng.u8(0..6) == 0 {
             scenario.quota = Some(rng.usize(1..=4));
         }
+        if rng.u8(0..4) == 0 {
+            // Longer than a call is tried: a create whose answer was lost would find neither its Job nor its end, and
+            // make it once more.
+            scenario.keep_seconds = rng.u32(95..=300);
+        }
         // A third of the seeds has nothing but what the registry does.
         if rng.u8(0..3) == 0 {
             return scenario;
@@ -157,7 +173,8 @@ impl Scenario {
         let chance = |rng: &mut Rng| if rng.u8(0..3) == 0 { rng.u16(1..=200) } else { 0 };
         scenario.chances = Chances {
             answer_lost: chance(rng),
-            unanswered: chance(rng) / 2,
+            unanswered: chance(rng) / 4,
+            unanswered_committed: chance(rng) / 4,
             refused: chance(rng) / 4,
             throttled: chance(rng),
             others_fail: chance(rng),
@@ -188,13 +205,14 @@ impl Scenario {
             push(&|s| s.chances = Chances::default());
             push(&|s| s.chances.answer_lost = 0);
             push(&|s| s.chances.unanswered = 0);
+            push(&|s| s.chances.unanswered_committed = 0);
             push(&|s| s.chances.refused = 0);
             push(&|s| s.chances.throttled = 0);
             push(&|s| s.chances.others_fail = 0);
             push(&|s| s.chances.repeated = 0);
         }
         for place in 0..self.script.len() {
-            push(&|s| drop(s.script.remove(place)));
+            push(&|s| s.script = [&s.script[..place], &s.script[place + 1..]].concat());
         }
         for place in 0..self.foreign_at_start.len() {
             push(&|s| s.foreign_at_start.retain(|job| *job != self.foreign_at_start[place]));
@@ -210,9 +228,8 @@ impl Scenario {
                 s.foreign_at_start.retain(|(node, _)| *node < s.nodes);
             });
         }
-        if self.quota.is_some() {
-            push(&|s| s.quota = None);
-        }
+        push(&|s| s.quota = None);
+        push(&|s| s.keep_seconds = 86_400);
         all
     }
 }
@@ -221,7 +238,7 @@ fn happening(rng: &mut Rng, nodes: usize) -> Happening {
     let node = rng.usize(0..nodes);
     let any = rng.usize(0..100);
     let while_ = rng.u64(1..=150_000);
-    match rng.u8(0..14) {
+    match rng.u8(0..16) {
         0 | 1 => Happening::WatchBreaks(while_),
         2 => Happening::ApiIsDown(while_),
         3 => Happening::JobDeleted(any),
@@ -233,6 +250,8 @@ fn happening(rng: &mut Rng, nodes: usize) -> Happening {
         9 | 10 => Happening::ProcessKilled(while_ / 10, rng.bool()),
         11 => Happening::SecondRun,
         12 => Happening::Signal,
+        13 => Happening::LabelTaken(any),
+        14 => Happening::AccessRefused(while_),
         _ => Happening::ClockJumps(rng.i64(-100_000..=100_000)),
     }
 }

@@ -28,6 +28,8 @@ pub struct Job {
     pub started_at: Option<Millis>,
     pub pod: Option<String>,
     pub over: Option<Ending>,
+    /// Its deadline has passed (the condition `FailureTarget`): nothing but its pod keeps it from its end.
+    is_failing: bool,
     images: Vec<String>,
     always: bool,
     pods_made: u32,
@@ -73,6 +75,8 @@ enum Act {
     Deadline(JobKey, Millis),
     PodGone(String),
     JobFailed(JobKey, &'static str),
+    /// The time that a Job of this uid is kept is over.
+    Ttl(JobKey, String),
     ListImages(String),
 }
 
@@ -89,6 +93,7 @@ pub struct World {
     pub changes: Vec<WatchEvent>,
     /// How long the Job controller and the kubelet take at most for a step.
     lag: Millis,
+    keep: Millis,
     pub log: Option<Vec<String>>,
 }
 
@@ -109,6 +114,7 @@ impl World {
             count: 0,
             changes: Vec::new(),
             lag: scenario.lag,
+            keep: u64::from(scenario.keep_seconds) * 1000,
             log: None,
         }
     }
@@ -167,6 +173,7 @@ impl World {
                 started_at: None,
                 pod: None,
                 over: None,
+                is_failing: false,
                 images,
                 always,
                 pods_made: 0,
@@ -200,8 +207,10 @@ impl World {
     }
 
     pub fn set_suspended(&mut self, key: &JobKey, suspended: bool) {
-        let Some(job) =
-            self.jobs.get_mut(key).filter(|job| job.over.is_none() && job.seen.suspended != suspended)
+        let Some(job) = self
+            .jobs
+            .get_mut(key)
+            .filter(|job| !job.is_failing && job.over.is_none() && job.seen.suspended != suspended)
         else {
             return;
         };
@@ -228,10 +237,20 @@ impl World {
     pub fn delete_job(&mut self, key: &JobKey) {
         let Some(job) = self.jobs.remove(key) else { return };
         self.say(|| format!("Job {} deleted", key.1));
-        self.changes.push(WatchEvent::JobGone(key.clone()));
+        if job.ours {
+            self.changes.push(WatchEvent::JobGone(key.clone()));
+        }
         if let Some(pod) = job.pod {
             self.terminate(&pod);
         }
+    }
+
+    /// Somebody takes a label of ours from a Job, which leaves the watch by that.
+    pub fn take_label(&mut self, key: &JobKey) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        job.ours = false;
+        self.say(|| format!("Job {} has lost a label", key.1));
+        self.changes.push(WatchEvent::JobGone(key.clone()));
     }
 
     /// A pod is evicted or killed: the Job controller makes another, as long as its backoff limit allows.
@@ -264,6 +283,12 @@ impl World {
         }
         (node.exists, node.ready) = (exists, ready);
         self.say(|| format!("node {name} exists {exists}, ready {ready}"));
+        if !exists {
+            // Nobody has its pods any longer, and the Job controller makes others.
+            let pods = self.pods.iter().filter(|(_, pod)| pod.node == name);
+            let pods: Vec<String> = pods.map(|(uid, _)| uid.clone()).collect();
+            pods.iter().for_each(|uid| self.pod_gone(uid));
+        }
     }
 
     fn node_works(&self, name: &str) -> bool {
@@ -285,6 +310,10 @@ impl World {
             Act::Finish(key) => self.finish(&key, Ending::Complete),
             Act::Deadline(key, started_at) => self.deadline(&key, started_at),
             Act::PodGone(uid) => self.pod_gone(&uid),
+            Act::Ttl(key, uid) if self.jobs.get(&key).is_some_and(|job| job.seen.uid == uid) => {
+                self.delete_job(&key)
+            }
+            Act::Ttl(..) => {}
             Act::JobFailed(key, reason) => self.finish(&key, Ending::Failed(reason)),
             Act::ListImages(name) => {
                 if let Some(node) = self.nodes.get_mut(&name).filter(|node| node.exists && node.ready) {
@@ -313,8 +342,12 @@ impl World {
         self.count += 1;
         let uid = format!("pod-{}", self.count);
         let Some(job) = self.jobs.get_mut(key) else { return };
-        if job.over.is_some() || job.pod.is_some() || job.started_at.is_none() {
+        if job.over.is_some() || job.is_failing || job.pod.is_some() || job.started_at.is_none() {
             return;
+        }
+        if !self.nodes.get(&job.seen.node).is_some_and(|node| node.exists) {
+            // It is made, and waits for a node to be bound to.
+            return self.later(5_000, Act::MakePod(key.clone()));
         }
         job.pods_made += 1;
         job.pod = Some(uid.clone());
@@ -434,6 +467,9 @@ impl World {
             return;
         }
         let pod = job.pod.clone();
+        if let Some(job) = self.jobs.get_mut(key) {
+            job.is_failing = true;
+        }
         if let Some(pod) = &pod {
             self.terminate(pod);
         }
@@ -469,13 +505,11 @@ impl World {
         }
         if let Some(job) = self.jobs.get_mut(&pod.job) {
             job.pod = None;
-            let has_failed = job.over.is_none()
-                && job
-                    .started_at
-                    .is_some_and(|at| self.now >= at + u64::from(job.seen.deadline_seconds) * 1000);
-            if has_failed {
-                let soon = self.soon();
-                self.later(soon, Act::JobFailed(pod.job, "DeadlineExceeded"));
+            let is_failing = job.is_failing;
+            let soon = self.soon();
+            match is_failing {
+                true => self.later(soon, Act::JobFailed(pod.job, "DeadlineExceeded")),
+                false => self.later(soon, Act::MakePod(pod.job)),
             }
         }
     }
@@ -493,10 +527,13 @@ impl World {
         {
             return;
         }
+        let uid = job.seen.uid.clone();
         job.over = Some(ending);
         job.seen.facts = facts(Some(ending), job.started_at.unwrap_or_default());
         self.say(|| format!("Job {} {ending:?}", key.1));
         self.tell_job(key);
+        let late = self.soon();
+        self.later(self.keep + late, Act::Ttl(key.clone(), uid));
     }
 
     fn tell_job(&mut self, key: &JobKey) {

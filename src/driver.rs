@@ -97,7 +97,7 @@ pub async fn run(
     let mut driver = Driver::new(cluster);
     let start = RunStart {
         listed: watches.take_listed(),
-        forbidden: watches.denied().values().cloned().collect(),
+        forbidden: watches.forbidden().values().cloned().collect(),
         server: cluster.server.clone(),
     };
     let (mut run, mut effects) = SingleRun::new(inputs, start, clock::now());

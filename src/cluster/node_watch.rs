@@ -30,7 +30,7 @@ pub struct NodeWatch {
 
 enum NodeNotice {
     Seen(NodeEvent),
-    Denied(ClusterError),
+    Forbidden(ClusterError),
     Listed,
 }
 
@@ -87,7 +87,7 @@ impl NodeWatch {
         loop {
             match self.stream.next().await {
                 Some(NodeNotice::Seen(seen)) => return seen,
-                Some(NodeNotice::Denied(error)) => return NodeEvent::Interrupted(error),
+                Some(NodeNotice::Forbidden(error)) => return NodeEvent::Interrupted(error),
                 Some(NodeNotice::Listed) => {}
                 None => std::future::pending().await,
             }
@@ -104,7 +104,7 @@ impl NodeWatch {
         loop {
             match self.stream.next().await {
                 Some(NodeNotice::Seen(NodeEvent::Node(node))) => self.there.push(*node),
-                Some(NodeNotice::Denied(error)) => return Err(error),
+                Some(NodeNotice::Forbidden(error)) => return Err(error),
                 Some(NodeNotice::Listed) | None => return Ok(()),
                 // A list that broke off begins again from its first page.
                 Some(NodeNotice::Seen(NodeEvent::Interrupted(error))) => {
@@ -159,7 +159,7 @@ fn notices(
                 notices.push(NodeNotice::Listed);
             }
             Err(WatchFailure { error, is_refused, .. }) => notices.push(match is_refused {
-                true => NodeNotice::Denied(trouble(&error)),
+                true => NodeNotice::Forbidden(trouble(&error)),
                 false => NodeNotice::Seen(NodeEvent::Interrupted(trouble(&error))),
             }),
         }
@@ -199,7 +199,7 @@ mod tests {
                     NodeNotice::Seen(NodeEvent::Node(node)) => node.node.name.clone(),
                     NodeNotice::Seen(NodeEvent::Gone(name)) => format!("gone {name}"),
                     NodeNotice::Seen(NodeEvent::Interrupted(_)) => "trouble".to_owned(),
-                    NodeNotice::Denied(error) => error.to_string(),
+                    NodeNotice::Forbidden(error) => error.to_string(),
                     NodeNotice::Listed => "listed".to_owned(),
                 })
                 .collect()

@@ -50,7 +50,7 @@ pub struct Watches {
     /// Of which runs the first lists held Jobs.
     history: RunHistory,
     /// By namespace: why there is no watch.
-    denied: BTreeMap<String, ClusterError>,
+    forbidden: BTreeMap<String, ClusterError>,
 }
 
 enum Notice {
@@ -63,7 +63,7 @@ impl Cluster {
     /// Opens the watches of `instance`'s Jobs and pods in each of `namespaces`, and returns when
     /// all of them have delivered what is there now and is `wanted`.
     ///
-    /// A namespace that may not be watched is set aside ([`Watches::denied`]). An error is one that all of
+    /// A namespace that may not be watched is set aside ([`Watches::forbidden`]). An error is one that all of
     /// them meet.
     pub async fn watch(
         &self,
@@ -135,10 +135,10 @@ impl Watches {
 
     /// Follows what `more` follows, too.
     pub fn join(&mut self, more: Watches) {
-        let Watches { stream, namespaces, listed, history: _, denied } = more;
+        let Watches { stream, namespaces, listed, history: _, forbidden } = more;
         self.stream.extend(stream);
-        self.denied.retain(|namespace, _| !namespaces.contains_key(namespace));
-        self.denied.extend(denied);
+        self.forbidden.retain(|namespace, _| !namespaces.contains_key(namespace));
+        self.forbidden.extend(forbidden);
         self.namespaces.extend(namespaces);
         self.listed.extend(listed);
     }
@@ -150,7 +150,7 @@ impl Watches {
 
     /// Follows only these namespaces of those that it follows.
     pub fn keep_only(&mut self, namespaces: &[String]) {
-        self.denied.retain(|namespace, _| namespaces.contains(namespace));
+        self.forbidden.retain(|namespace, _| namespaces.contains(namespace));
         self.namespaces.retain(|namespace, end| {
             let kept = namespaces.contains(namespace);
             if !kept {
@@ -166,8 +166,8 @@ impl Watches {
     }
 
     /// Namespaces that may not be watched, each with the reason.
-    pub fn denied(&self) -> &BTreeMap<String, ClusterError> {
-        &self.denied
+    pub fn forbidden(&self) -> &BTreeMap<String, ClusterError> {
+        &self.forbidden
     }
 
     /// What was there before the first Job of this run.
@@ -184,7 +184,7 @@ impl Watches {
             namespaces: HashMap::new(),
             listed,
             history: RunHistory::default(),
-            denied: BTreeMap::new(),
+            forbidden: BTreeMap::new(),
         }
     }
 }

@@ -32,9 +32,9 @@ pub struct FirstLists {
     server: String,
     wanted: Wanted,
     stream: SelectAll<BoxStream<'static, Notice>>,
-    /// By namespace: ends its watches. Those that were denied are taken out.
+    /// By namespace: ends its watches. Those that were forbidden are taken out.
     namespaces: HashMap<String, CancellationToken>,
-    denied: BTreeMap<String, ClusterError>,
+    forbidden: BTreeMap<String, ClusterError>,
     listed: Vec<WatchEvent>,
     history: RunHistory,
     /// Jobs that were live when they were seen: their end is news.
@@ -55,7 +55,7 @@ impl FirstLists {
             wanted,
             stream: SelectAll::new(),
             namespaces: namespaces.collect(),
-            denied: BTreeMap::new(),
+            forbidden: BTreeMap::new(),
             listed: Vec::new(),
             history: RunHistory::default(),
             live: HashSet::new(),
@@ -87,7 +87,7 @@ impl FirstLists {
         if let Wanted::LastRuns = self.wanted {
             self.forget_earlier_runs();
         }
-        match self.denied.values().next() {
+        match self.forbidden.values().next() {
             Some(error) if self.namespaces.is_empty() => Err(error.clone()),
             _ => Ok(()),
         }
@@ -106,8 +106,8 @@ impl FirstLists {
     }
 
     pub fn into_watches(self) -> Watches {
-        let FirstLists { stream, namespaces, listed, history, denied, .. } = self;
-        Watches { stream, namespaces, listed, history, denied }
+        let FirstLists { stream, namespaces, listed, history, forbidden, .. } = self;
+        Watches { stream, namespaces, listed, history, forbidden }
     }
 
     async fn drain(&mut self, mut missing: HashMap<usize, String>) -> Result<(), ClusterError> {
@@ -121,7 +121,7 @@ impl FirstLists {
                         end.cancel();
                     }
                     missing.retain(|_, of| *of != namespace);
-                    self.denied.insert(namespace, error);
+                    self.forbidden.insert(namespace, error);
                 }
                 Some(Notice::Seen(seen)) => {
                     if self.keeps(&seen) {
@@ -227,7 +227,7 @@ mod tests {
         Notice::Seen(WatchEvent::PodEvent(format!("pod-{of}"), PodEvent::SecretsMissing("s".into())))
     }
 
-    fn denied(namespace: &str) -> Notice {
+    fn forbidden(namespace: &str) -> Notice {
         Notice::Seen(WatchEvent::Forbidden(ClusterError::Forbidden {
             verb: "list",
             resource: "jobs.batch",
@@ -309,20 +309,20 @@ mod tests {
         let mut lists = FirstLists::new("s", &namespaces, Wanted::LastRuns);
         let open = |namespace: &str, number| match namespace {
             "a" => vec![watch(number, vec![job("j", "r", false)])],
-            _ => vec![stream::iter([denied("b")]).chain(stream::pending()).boxed()],
+            _ => vec![stream::iter([forbidden("b")]).chain(stream::pending()).boxed()],
         };
         lists.round(open).await.unwrap();
         lists.round(open).await.unwrap();
         let watches = lists.into_watches();
         assert_eq!(watches.namespaces().collect::<Vec<_>>(), ["a"]);
-        assert_eq!(watches.denied().keys().collect::<Vec<_>>(), ["b"]);
+        assert_eq!(watches.forbidden().keys().collect::<Vec<_>>(), ["b"]);
     }
 
     #[tokio::test]
     async fn where_no_namespace_may_be_watched_the_reason_is_the_answer() {
         let mut lists = FirstLists::new("s", &["a".to_owned()], Wanted::LastRuns);
         let refused =
-            lists.round(|_, _| vec![stream::iter([denied("a")]).chain(stream::pending()).boxed()]).await;
+            lists.round(|_, _| vec![stream::iter([forbidden("a")]).chain(stream::pending()).boxed()]).await;
         assert!(refused.unwrap_err().to_string().contains("not allowed to list jobs.batch"));
     }
 }

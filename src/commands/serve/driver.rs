@@ -121,7 +121,7 @@ impl<'a> ServeDriver<'a> {
     fn keep(&mut self, mut watches: Watches, nodes: Option<NodeWatch>) -> OpenedWatches {
         let opened = OpenedWatches {
             namespaces: watches.namespaces().map(str::to_owned).collect(),
-            forbidden: watches.denied().clone(),
+            forbidden: watches.forbidden().clone(),
             listed: watches.take_listed(),
         };
         self.opened = Some((watches, nodes));

@@ -54,7 +54,7 @@ impl ActiveConfig {
         ActiveConfig {
             groups: config.groups.iter().cloned().map(Arc::new).collect(),
             contents: Arc::new(config.groups.iter().map(content).collect()),
-            namespace: config.namespace.clone().unwrap_or_else(|| default_namespace.to_owned()),
+            namespace: config.namespace_or(default_namespace).to_owned(),
             render,
             config: Arc::new(config),
         }
@@ -83,12 +83,12 @@ impl ActiveConfig {
 
     /// Where the group's Jobs live.
     pub fn namespace_of<'g>(&'g self, group: &'g Group) -> &'g str {
-        group.namespace.as_deref().unwrap_or(&self.namespace)
+        group.namespace_or(&self.namespace)
     }
 
     /// Where the Jobs of all groups live.
     pub fn namespaces(&self) -> BTreeSet<String> {
-        self.groups.iter().map(|group| self.namespace_of(group).to_owned()).collect()
+        self.config.namespaces(&self.namespace)
     }
 
     pub fn identity(&self, run_id: RunId) -> Arc<RunIdentity> {

@@ -255,6 +255,11 @@ impl<'a> Runner<'a> {
 
     /// Takes in what has happened, and gives what is to be done: for this, and for what was added before.
     pub fn on(&mut self, event: Event, now: Now) -> Vec<Effect> {
+        self.handle_event(event, now);
+        self.proceed(now)
+    }
+
+    fn handle_event(&mut self, event: Event, now: Now) {
         match event {
             Event::Watch(event) => self.on_watch(event, now),
             Event::Timer => self.on_timer(now),
@@ -275,7 +280,6 @@ impl<'a> Runner<'a> {
                 self.on_node_read(index, result, now);
             }
         }
-        self.proceed(now)
     }
 
     /// Starts what may start, and gives what is to be done.

@@ -189,7 +189,8 @@ impl<'a> SingleRun<'a> {
             // Only answers count now.
             (Event::Watch(_) | Event::Timer, Some(_)) => {}
             _ => {
-                let new = self.runner.on(event, now);
+                self.runner.handle_event(event, now);
+                let new = self.runner.effects.take();
                 self.take_errors(new, now, effects);
             }
         }

@@ -22,6 +22,8 @@ use super::*;
 
 /// As the runner has it.
 const CREATES_IN_FLIGHT: usize = 16;
+/// When the Job controller took a Job up, whoever is asked.
+const STARTED_AT: &str = "2026-11-25T00:00:00Z";
 use crate::config::Templates;
 use crate::outcome::{ContainerFacts, JobFacts, JobResult, PodEvent, PodFacts, PullFacts, Verdict};
 use crate::plan::fixtures::{config, group, ready_node};
@@ -157,7 +159,7 @@ fn facts(condition: Option<(&str, &str)>, started: bool) -> JobFacts {
         ..JobCondition::default()
     });
     let start_time =
-        started.then_some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH));
+        started.then_some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(STARTED_AT.parse().unwrap()));
     JobFacts::new(&JobStatus { conditions: condition.map(|c| vec![c]), start_time, ..JobStatus::default() })
 }
 
@@ -198,7 +200,7 @@ fn job_object(job: &ObservedJob, ours: bool, complete: bool) -> Value {
             "creationTimestamp": "2026-11-25T00:00:00Z",
             "annotations": {"quayctl-controller/node": job.node, "quayctl-controller/content": job.content}},
         "spec": {"activeDeadlineSeconds": job.deadline_seconds},
-        "status": {"startTime": "2026-11-25T00:00:00Z", "conditions": conditions},
+        "status": {"startTime": STARTED_AT, "conditions": conditions},
     })
 }
 

@@ -53,8 +53,7 @@ impl<'a> Driver<'a> {
             }),
             Effect::ProbeServer => Box::pin(async move {
                 let answers = timeout(PROBE_LIMIT, cluster.answers()).await.unwrap_or(false);
-                let now = Instant::now().into_std();
-                let last_answer = cluster.request_metrics().last_answer(now, RETRY_TIMEOUT);
+                let last_answer = cluster.request_metrics().last_answer(clock::now().instant, RETRY_TIMEOUT);
                 RunEvent::ServerProbed { answers, last_answer }
             }),
             Effect::RecordFailure(failure) => return cluster.record_failure(failure),

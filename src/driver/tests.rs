@@ -2,6 +2,8 @@
 //!
 //! What is scripted is what a real control plane does too rarely or too slowly: two runs at the same
 //! moment, an outage, a queue, a quota.
+#![expect(clippy::disallowed_types, reason = "the API server of these tests is a service under a client")]
+#![expect(clippy::disallowed_methods, reason = "they measure on tokio's clock, which jumps")]
 
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};

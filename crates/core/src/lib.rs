@@ -3,6 +3,7 @@
 //!
 //! That this crate names neither kube nor tokio nor a file is its manifest's to keep. `docs/architecture.md`
 //! has the map of its modules.
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may look at the clock and at files"))]
 
 pub mod cluster_error;
 pub mod config;

@@ -537,15 +537,15 @@ fn a_node_is_marked_once_its_images_are_there_and_a_patch_that_fails_is_retried(
     world.take_told();
     let failure = || {
         let (node, key) = ("a".to_owned(), "k".to_owned());
-        Err(NodePatchError::Label { node, key, cause: forbidden("here") })
+        NodePatchError::Label { node, key, cause: forbidden("here") }
     };
-    world.on(ServeEvent::NodePatched(patch.clone(), failure()));
+    world.on(ServeEvent::NodePatched(patch.clone(), Err(failure())));
     assert_eq!(world.take_told(), ["a not patched"]);
     let mut retried = Vec::new();
     for second in (30..600).step_by(30) {
         world.pass(30);
         for patch in std::mem::take(&mut world.patches) {
-            world.on(ServeEvent::NodePatched(patch, failure()));
+            world.on(ServeEvent::NodePatched(patch, Err(failure())));
             retried.push(second);
         }
     }

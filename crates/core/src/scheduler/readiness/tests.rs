@@ -119,9 +119,9 @@ fn the_label_of_a_group_that_is_gone_is_removed_also_where_it_was_on_its_way() {
     let nodes = [node(Some("fedcba9876543210"), false), Arc::new(ready_node("other"))];
     readiness.remove_group("g", nodes.iter());
     let removal = NodePatch { group: "g".into(), node: "n".into(), change: NodeChange::RemoveLabel };
-    assert_eq!(readiness.take_patches(), [removal.clone()]);
+    assert_eq!(readiness.take_patches(), std::slice::from_ref(&removal));
     readiness.on_patched(in_flight, Ok(()), false);
-    assert_eq!(readiness.take_patches(), [removal.clone()]);
+    assert_eq!(readiness.take_patches(), std::slice::from_ref(&removal));
     // One that sets no label leaves none behind.
     let only_taint = marked(&mut readiness, &Group { ready_label: false, ..labelling() });
     readiness.on_patched(only_taint, Ok(()), false);

@@ -46,6 +46,10 @@ mod wire;
 /// limit for requests that are not watches is 60 s (`--request-timeout`).
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A half-open connection is noticed after this and 5 s (kube's own margin), well within the
+/// shortest useful deadline; 290 s, kube's default, is as long as our default deadline.
+const WATCH_SECONDS: u32 = 60;
+
 /// One cluster, reached and answering.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "a client has none, and could print a token")]

@@ -28,11 +28,8 @@ use proxy::{Environment, Kind};
 use tls::Identity;
 use transport::Transport;
 
-pub use credentials::CredentialError;
-pub use tls::words as tls_words;
-
 mod access;
-mod credentials;
+pub mod credentials;
 mod dial;
 mod impersonation;
 mod in_pod;
@@ -41,7 +38,7 @@ mod oidc;
 mod plugin;
 mod proxy;
 mod server;
-mod tls;
+pub mod tls;
 mod transport;
 
 /// A person waits for this one, and `/version` is a few hundred bytes from memory. Where there is nobody

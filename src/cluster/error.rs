@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::io;
 
-use super::connect::{CredentialError, tls_words};
+use super::connect::credentials::CredentialError;
+use super::connect::tls;
 pub use crate::cluster_error::ClusterError;
 use crate::cluster_error::place;
 use crate::outside_text::one_line_within;
@@ -81,7 +82,7 @@ fn words(error: &kube::Error) -> Cow<'_, str> {
     let mut innermost: &dyn std::error::Error = error;
     loop {
         if let Some(of_tls) = tls_error(innermost) {
-            return tls_words(of_tls).into();
+            return tls::words(of_tls).into();
         }
         match innermost.source() {
             Some(source) => innermost = source,

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::runtime::watcher::{self, Event, watcher};
 use tokio::time::timeout;
@@ -12,12 +11,10 @@ use tokio::time::timeout;
 use super::nodes::PAGE_SIZE;
 use super::retry::{WatchFailure, with_watch_retries};
 use super::set_aside::told;
-use super::watch::{WATCH_SECONDS, failure};
-use super::wire::Tolerant;
-use super::{Cluster, ClusterError};
-use crate::decode::{Omit, Read};
+use super::watch::failure;
+use super::wire::{Tolerant, WatchedNode};
+use super::{Cluster, ClusterError, WATCH_SECONDS};
 use crate::plan::ListedNode;
-use crate::plan::node::{OMIT, WireNode};
 use crate::runner::RETRY_TIMEOUT;
 use crate::serve::NodeEvent;
 
@@ -32,30 +29,6 @@ enum NodeNotice {
     Seen(NodeEvent),
     Forbidden(ClusterError),
     Listed,
-}
-
-/// A node as `kube` wants to watch it.
-#[derive(Clone, Debug)]
-pub struct WatchedNode {
-    pub metadata: ObjectMeta,
-    pub listed: ListedNode,
-}
-
-impl Read for WatchedNode {
-    type Wire = WireNode;
-    const OMIT: Omit = OMIT;
-}
-
-impl From<WireNode> for WatchedNode {
-    fn from(wire: WireNode) -> WatchedNode {
-        let listed = ListedNode::from(wire);
-        let metadata = ObjectMeta {
-            name: Some(listed.node.name.clone()),
-            resource_version: Some(listed.resource_version.clone()),
-            ..ObjectMeta::default()
-        };
-        WatchedNode { metadata, listed }
-    }
 }
 
 impl Cluster {

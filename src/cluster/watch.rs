@@ -19,7 +19,7 @@ use super::error::{Access, call_error};
 use super::retry::{WatchFailure, with_watch_retries};
 use super::set_aside::told;
 use super::wire::{Tolerant, WatchedEvent, WatchedJob, WatchedPod};
-use super::{Cluster, ClusterError};
+use super::{Cluster, ClusterError, WATCH_SECONDS};
 use crate::decode::Read;
 use crate::outcome::{JobFacts, PodEvent, PodFacts, Rejection};
 use crate::render::label::{self, annotation};
@@ -34,10 +34,6 @@ mod first_lists;
 /// How many objects a page of a list holds. A pod of 20 images is some 40 KB of JSON, so a page with its
 /// copy is 4 MB; at kube's 500 it would be ten times that.
 const PAGE_SIZE: u32 = 50;
-
-/// A half-open connection is noticed after this and 5 s (kube's own margin), well within the
-/// shortest useful deadline; 290 s, kube's default, is as long as our default deadline.
-pub const WATCH_SECONDS: u32 = 60;
 
 /// The running watches of one run.
 #[expect(missing_debug_implementations, reason = "it holds streams")]

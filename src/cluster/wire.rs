@@ -14,8 +14,9 @@ use kube::Resource;
 use kube::core::{ClusterResourceScope, NamespaceResourceScope};
 use serde::{Deserialize, Deserializer};
 
-use super::node_watch::WatchedNode;
 use crate::decode::{Decoded, Fault, Omit, Read, saturating, tolerantly};
+use crate::plan::ListedNode;
+use crate::plan::node::{OMIT, WireNode};
 
 /// The label by which the Job controller ties a pod to its Job, since Kubernetes 1.27.
 const JOB_NAME: &str = "batch.kubernetes.io/job-name";
@@ -45,6 +46,30 @@ pub struct WatchedEvent {
     pub object_uid: String,
     pub reason: String,
     pub message: String,
+}
+
+/// A node as `kube` wants to watch it.
+#[derive(Clone, Debug)]
+pub struct WatchedNode {
+    pub metadata: ObjectMeta,
+    pub listed: ListedNode,
+}
+
+impl Read for WatchedNode {
+    type Wire = WireNode;
+    const OMIT: Omit = OMIT;
+}
+
+impl From<WireNode> for WatchedNode {
+    fn from(wire: WireNode) -> WatchedNode {
+        let listed = ListedNode::from(wire);
+        let metadata = ObjectMeta {
+            name: Some(listed.node.name.clone()),
+            resource_version: Some(listed.resource_version.clone()),
+            ..ObjectMeta::default()
+        };
+        WatchedNode { metadata, listed }
+    }
 }
 
 impl WatchedPod {

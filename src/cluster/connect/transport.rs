@@ -16,7 +16,7 @@ use tower::{BoxError, Service};
 
 use super::dial::Dial;
 use super::tls::Identity;
-use crate::cluster::watch::WATCH_SECONDS;
+use crate::cluster::WATCH_SECONDS;
 
 /// A TCP connect over a bad link takes one or two retransmissions (1 s, 3 s); past that it is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -2,7 +2,7 @@ use super::*;
 use kube::core::Status;
 use kube::core::response::StatusDetails;
 
-use crate::cluster::connect::CredentialError;
+use crate::cluster::connect::credentials::CredentialError;
 
 fn answer(code: u16) -> kube::Error {
     kube::Error::Api(Status::failure("words", "Reason").with_code(code).boxed())

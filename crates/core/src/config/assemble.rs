@@ -5,7 +5,6 @@
 //! file for an empty one, and knows no places. None of its errors leaves this file.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
@@ -19,12 +18,10 @@ use super::locate::Places;
 use super::problem::{Problem, Severity, SourceText};
 use super::provenance::Provenance;
 use super::redact::{redacted, without_credentials};
+pub use super::template_files::ReadSibling;
 use super::template_files::read_templates;
 use super::template_tables::{defined_templates, templates_in};
 use super::{Config, Group, Templates, characters, syntax, validate};
-
-/// The text of a file that is named relative to the config.
-pub type ReadSibling<'a> = dyn FnMut(&FsPath) -> io::Result<String> + 'a;
 
 /// What was asked for beside the file.
 #[derive(Clone, Debug, Default)]

@@ -2,13 +2,12 @@
 
 use std::fmt::Write;
 
-use figment::value::{Dict, Value};
 use serde_json::json;
 
 use super::file::{Path, Target};
 use super::keys::{GROUP, Key, TOP_LEVEL};
 use super::kinds::Variable;
-use super::provenance::Provenance;
+use super::provenance::{Provenance, value_at};
 use super::{Config, Group};
 use crate::outside_text::one_line;
 
@@ -96,16 +95,6 @@ impl Line {
     }
 }
 
-pub(super) fn value_at<'a>(tree: &'a Dict, path: &Path) -> Option<&'a Value> {
-    use super::file::Step;
-    let mut steps = path.0.iter();
-    let Some(Step::Key(first)) = steps.next() else { return None };
-    steps.try_fold(tree.get(first)?, |value, step| match (step, value) {
-        (Step::Key(key), Value::Dict(_, dict)) => dict.get(key),
-        (Step::Index(index), Value::Array(_, items)) => items.get(*index),
-        _ => None,
-    })
-}
 #[cfg(test)]
 mod tests {
     use std::path::Path as FsPath;

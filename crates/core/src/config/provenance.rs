@@ -7,7 +7,6 @@ use std::sync::Arc;
 use figment::value::{Dict, Tag, Value};
 use figment::{Figment, Metadata};
 
-use super::explain::value_at;
 use super::file::{Path, Step, Target};
 use super::locate::Places;
 use super::problem::{Origin, SourceText};
@@ -132,4 +131,14 @@ fn token(text: &str) -> usize {
     let is_word = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '-');
     let word: usize = line.chars().take_while(is_word).map(char::len_utf8).sum();
     word.max(line.chars().next().map_or(0, char::len_utf8))
+}
+
+pub(super) fn value_at<'a>(tree: &'a Dict, path: &Path) -> Option<&'a Value> {
+    let mut steps = path.0.iter();
+    let Some(Step::Key(first)) = steps.next() else { return None };
+    steps.try_fold(tree.get(first)?, |value, step| match (step, value) {
+        (Step::Key(key), Value::Dict(_, dict)) => dict.get(key),
+        (Step::Index(index), Value::Array(_, items)) => items.get(*index),
+        _ => None,
+    })
 }

@@ -4,12 +4,14 @@
 use std::io;
 use std::path::{Component, Path as FsPath};
 
-use super::assemble::ReadSibling;
 use super::code::Code;
 use super::file::{Findings, Path, Target};
 use super::template::includes;
 use super::template_tables::{DefinedTemplate, TemplateSource};
 use super::{Template, Templates};
+
+/// The text of a file that is named relative to the config.
+pub type ReadSibling<'a> = dyn FnMut(&FsPath) -> io::Result<String> + 'a;
 
 /// The texts of `[templates]`, and of the files that they include.
 pub fn read_templates(

@@ -74,7 +74,7 @@ fn quay_images_adds_its_group_to_those_of_a_file() {
 
     std::fs::write(&config, text.replace("own", "quay-images")).unwrap();
     let refused = as_in_2017(bed, &environment, &more).expect_code(2);
-    assert!(refused.stderr.contains("QUAY_IMAGES") && refused.stderr.contains("twice"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("QUAY_IMAGES") && refused.stderr.contains("duplicate group"), "{}", refused.stderr);
 }
 
 #[test]
@@ -95,9 +95,9 @@ fn overrides_stand_between_file_and_flags_and_name_themselves_when_wrong() {
     let missing = run(&[("QUAYCTL_NAMESPACE", &namespace)], &["-n", "flag"]).expect_code(3);
     assert!(missing.stderr.contains("namespace \"flag\" does not exist"), "{}", missing.stderr);
     for (name, value, words) in [
-        ("DEADLINE_SECONDS", "abc", "\"abc\" is no duration"),
+        ("DEADLINE_SECONDS", "abc", "invalid duration \"abc\""),
         ("DEADLINE_SECONDS", "0", "\"0s\" is too short"),
-        ("QUAYCTL_DEFAULTS__DEADLINE", "5 mins", "is no duration"),
+        ("QUAYCTL_DEFAULTS__DEADLINE", "5 mins", "invalid duration \"5 mins\""),
         ("QUAYCTL_CONCURRENCY", "many", "expected an integer"),
         ("QUAYCTL_DEFAULTS__PULL_SECRETS", "x", "expected a list"),
         ("QUAYCTL_RUN_ID", "Not An Id", "invalid run id"),

@@ -74,7 +74,11 @@ fn quay_images_adds_its_group_to_those_of_a_file() {
 
     std::fs::write(&config, text.replace("own", "quay-images")).unwrap();
     let refused = as_in_2017(bed, &environment, &more).expect_code(2);
-    assert!(refused.stderr.contains("QUAY_IMAGES") && refused.stderr.contains("duplicate group"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("QUAY_IMAGES") && refused.stderr.contains("duplicate group"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]

@@ -74,6 +74,8 @@ pub struct RunnerInputs {
     pub concurrency: usize,
     /// End live Jobs of earlier runs that have other content, instead of waiting for them.
     pub replace: bool,
+    /// Log it where another process works for the same runs: a process that stays should be the only one.
+    pub log_other_processes: bool,
 }
 
 /// Starts the Jobs of its batches and follows them. Batches may be added at any time.
@@ -96,7 +98,8 @@ pub struct Runner<'a> {
     closing: bool,
     /// No more Jobs are to be created.
     stopped: bool,
-    /// What was there at the start has been taken in.
+    log_other_processes: bool,
+    /// What was there has been taken in: a Job of ours that we have not made is another process's.
     settled: bool,
     /// Another process of our instance was noticed, and that was logged.
     met_other_process: bool,
@@ -119,6 +122,7 @@ impl<'a> Runner<'a> {
             ends_at: None,
             closing: false,
             stopped: false,
+            log_other_processes: inputs.log_other_processes,
             settled: false,
             met_other_process: false,
             interrupted: false,
@@ -623,7 +627,7 @@ impl<'a> Runner<'a> {
     pub fn take_in(&mut self, listed: Vec<WatchEvent>, now: Now) {
         let is_job = |event: &WatchEvent| matches!(event, WatchEvent::Job(_));
         let (jobs, others): (Vec<WatchEvent>, Vec<WatchEvent>) = listed.into_iter().partition(is_job);
-        let settled = std::mem::replace(&mut self.settled, false);
+        self.settled = false;
         self.take_names_on(&jobs);
         // This run's own are on their nodes by right; then the others. Pods and events are told by Jobs.
         let is_own = |event: &WatchEvent| matches!(event, WatchEvent::Job(job) if self.jobs.index_of(&job.key).is_some());
@@ -663,12 +667,7 @@ impl<'a> Runner<'a> {
         for index in resumed {
             self.jobs.evaluate(index, now, &mut self.effects);
         }
-        self.settled = settled;
-    }
-
-    /// What was there has been taken in: a Job of ours that we have not made is another process's from now on.
-    pub fn mark_settled(&mut self) {
-        self.settled = true;
+        self.settled = self.log_other_processes;
     }
 
     /// Which names this run uses by now, in whichever order they are listed.

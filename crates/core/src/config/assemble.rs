@@ -193,7 +193,7 @@ mod tests {
         let mut read = |file: &FsPath| {
             asked.push(file.display().to_string());
             let known = files.iter().find(|(name, _)| FsPath::new(name) == file);
-            known.map(|(_, text)| (*text).to_owned()).ok_or_else(|| io::ErrorKind::NotFound.into())
+            known.map(|(_, text)| (*text).to_owned()).ok_or_else(|| std::io::ErrorKind::NotFound.into())
         };
         let found =
             assemble(&Sources::default(), FsPath::new("dir/quayctl.toml"), text.to_owned(), &mut read);

@@ -129,7 +129,8 @@ impl<'a> SingleRun<'a> {
     pub fn new(inputs: RunInputs<'a>, start: RunStart, now: Now) -> (SingleRun<'a>, Vec<Effect>) {
         let RunInputs { plan, concurrency, deadline, deadline_is_computed, .. } = inputs;
         let Plan { identity, run_deadline_seconds, groups } = plan;
-        let mut runner = Runner::new(RunnerInputs { concurrency, replace: inputs.replace });
+        let mut runner =
+            Runner::new(RunnerInputs { concurrency, replace: inputs.replace, log_other_processes: false });
         for planned in groups {
             runner.add(Batch::new(planned, inputs.render.clone(), None), now);
         }

@@ -81,7 +81,7 @@ impl LeaderLoop {
             tracker,
             readiness: Readiness::new(now.instant),
             watches: WatchedNamespaces::new(watches),
-            runner: Runner::new(RunnerInputs { concurrency, replace: false }),
+            runner: Runner::new(RunnerInputs { concurrency, replace: false, log_other_processes: true }),
             runs: ActiveRuns::default(),
             retry_at: now.instant,
             nodes_interrupted: false,

@@ -7,7 +7,7 @@ use super::*;
 use crate::config::{Config, Group, Overlap, Schedule};
 use crate::outcome::{ContainerFacts, JobFacts, PodFacts};
 use crate::plan::fixtures::{config, group, ready_node};
-use crate::plan::{JobIndex, ListedNode, Node};
+use crate::plan::{JobIndex, ListedNode, Node, PlannedJob};
 use crate::render::{Manifest, Renderer};
 use crate::runner::{self, AppliedJob};
 use crate::scheduler::{NodeChange, NodePatch, NodePatchError, RunHistory, Trigger};
@@ -58,6 +58,7 @@ struct World {
     /// What is asked of the driver, in words.
     asked: Vec<String>,
     creates: Vec<(JobIndex, Box<Manifest>)>,
+    logged: Vec<(runner::LogLevel, String)>,
     patches: Vec<NodePatch>,
     exit: Option<Result<(), ClusterError>>,
 }
@@ -71,6 +72,7 @@ impl World {
             told: Vec::new(),
             asked: Vec::new(),
             creates: Vec::new(),
+            logged: Vec::new(),
             patches: Vec::new(),
             exit: None,
         }
@@ -98,6 +100,7 @@ impl World {
                 ServeEffect::Runner(runner::Effect::Create { index, manifest }) => {
                     self.creates.push((index, manifest));
                 }
+                ServeEffect::Runner(runner::Effect::Log(level, text)) => self.logged.push((level, text)),
                 ServeEffect::Runner(_) => {}
                 ServeEffect::PatchNode(patch) => self.patches.push(patch),
                 ServeEffect::Exit(result) => self.exit = Some(result),
@@ -144,6 +147,22 @@ impl World {
         }));
     }
 
+    fn observed(&self, job: &PlannedJob, status: serde_json::Value) -> ObservedJob {
+        ObservedJob {
+            key: (job.namespace.clone(), job.name.clone()),
+            uid: job.name.clone(),
+            created_at: Some(self.now.time),
+            group: job.group.name.clone(),
+            run_id: job.identity.run_id.as_str().to_owned(),
+            node: job.node.name.clone(),
+            content: job.content.to_string(),
+            annotation: None,
+            deadline_seconds: job.group.deadline_seconds,
+            suspended: false,
+            facts: JobFacts::new(&serde_json::from_value(status).unwrap()),
+        }
+    }
+
     /// All Jobs that were asked for are created and succeed, and those that follow from that too.
     fn succeed_all(&mut self) {
         while !self.creates.is_empty() {
@@ -157,19 +176,7 @@ impl World {
                 let pod = PodFacts { uid: job.name.clone(), on_node: true, containers, ..Default::default() };
                 self.on(ServeEvent::Runner(runner::Event::Watch(WatchEvent::Pod(key.clone(), pod))));
                 let status = serde_json::json!({"conditions": [{"type": "Complete", "status": "True"}]});
-                let job = ObservedJob {
-                    key,
-                    uid: job.name.clone(),
-                    created_at: Some(self.now.time),
-                    group: job.group.name.clone(),
-                    run_id: job.identity.run_id.as_str().to_owned(),
-                    node: job.node.name.clone(),
-                    content: job.content.to_string(),
-                    annotation: None,
-                    deadline_seconds: job.group.deadline_seconds,
-                    suspended: false,
-                    facts: JobFacts::new(&serde_json::from_value(status).unwrap()),
-                };
+                let job = self.observed(job, status);
                 self.on(ServeEvent::Runner(runner::Event::Watch(WatchEvent::Job(Box::new(job)))));
             }
         }
@@ -575,4 +582,21 @@ fn runs_of_an_earlier_process_are_continued_under_their_ids() {
     world.started(InitialState { watches: opened(&["here"]), history, nodes });
     assert_eq!(world.take_told()[2], format!("g started: {:?}, 1", Trigger::Continued));
     assert_eq!(world.creates[0].1.job.identity.run_id.as_str(), "20261125t030000z");
+}
+
+#[test]
+fn another_process_that_works_for_the_same_runs_is_noticed_once() {
+    let mut world = World::leading(config(vec![group("g")]), &["a", "b"]);
+    for (index, manifest) in std::mem::take(&mut world.creates) {
+        let job = world.observed(&manifest.job, serde_json::json!({}));
+        let applied = AppliedJob { adopted: Some(Box::new(job)), first_try: true, warnings: Vec::new() };
+        let key = (manifest.job.namespace.clone(), manifest.job.name.clone());
+        let created = runner::Event::Created { index, key, result: Ok(applied), throttled: false };
+        world.on(ServeEvent::Runner(created));
+    }
+    let noticed = |(level, text): &&(runner::LogLevel, String)| {
+        *level == runner::LogLevel::Warn
+            && text.starts_with("another process seems to work for the same instance")
+    };
+    assert_eq!(world.logged.iter().filter(noticed).count(), 1, "{:?}", world.logged);
 }

@@ -41,12 +41,16 @@ pub use single_run::{JobResults, RunEnd, RunEvent, RunInputs, RunStart, SingleRu
 mod batch;
 mod effect;
 mod event;
+#[cfg(test)]
+mod fixtures;
 mod foreign_jobs;
 mod inbox;
 mod jobs;
 mod quotas;
 mod single_run;
 mod stalls;
+#[cfg(test)]
+mod tests;
 mod tracked_job;
 
 /// How long a call is repeated. An API server that is replaced is back within some 10 s, a control
@@ -422,6 +426,10 @@ impl<'a> Runner<'a> {
             }
             Err(error) => {
                 self.effects.warn_once(format!("cannot leave evidence on a failed Job: {error}"));
+                // Of one that is over, it was about nothing but that.
+                if let Some(tracked) = index.and_then(|index| self.jobs.tracked_mut(index)) {
+                    tracked.undo_end();
+                }
             }
         }
     }
@@ -522,6 +530,7 @@ impl<'a> Runner<'a> {
         }
         match (self.jobs.is_waiting(index), event) {
             (false, WatchEvent::PodEvent(_, event)) => self.jobs.add_pull(index, &event),
+            (false, WatchEvent::JobGone(key)) => self.jobs.forget_gone(index, &key),
             (false, _) => {}
             // What is gone before we have created ours was not ours, nor is what was seen of it.
             (true, WatchEvent::JobGone(_)) => drop(self.inbox.take(index)),
@@ -743,7 +752,10 @@ impl<'a> Runner<'a> {
         if let Some(index) = ours {
             self.log_other_run(index, &job.run_id);
         }
-        if let Some(index) = ours.filter(|index| self.does_the_same(*index, &job) && !job.is_being_ended()) {
+        // Where another Job of ours is on the node one of both has to give way before.
+        let is_free = !self.jobs.all_tracked().any(|(index, _)| self.is_on(index, &job.node));
+        let adopts = |index: &JobIndex| is_free && self.does_the_same(*index, &job) && !job.is_being_ended();
+        if let Some(index) = ours.filter(adopts) {
             let adopted = Adopted { job: job.key.1.clone(), run_id: job.run_id.clone() };
             return self.adopt(index, job, Some(adopted), now);
         }
@@ -791,8 +803,8 @@ impl<'a> Runner<'a> {
 
     /// Another run's Job is on `node`: whether one of ours there is the younger.
     fn give_way_on(&mut self, node: &str, now: Now) {
-        let on_node = |index: &JobIndex| self.jobs.job(*index).is_some_and(|job| job.node.name == node);
-        let ours: Vec<JobIndex> = self.jobs.all_tracked().map(|(index, _)| index).filter(on_node).collect();
+        let ours = self.jobs.all_tracked().map(|(index, _)| index).filter(|index| self.is_on(*index, node));
+        let ours: Vec<JobIndex> = ours.collect();
         for index in ours {
             self.give_way_if_younger(index, now);
         }
@@ -831,9 +843,11 @@ impl<'a> Runner<'a> {
     fn end_what_has_not_given_way(&mut self, now: Now) {
         for younger in self.foreign.take_overdue(now.instant) {
             let elder = self.jobs.all_tracked().find(|(index, tracked)| {
-                let on_node = self.jobs.job(*index).is_some_and(|job| job.node.name == younger.node);
                 let is_own = tracked.adopted_from().is_none();
-                on_node && is_own && tracked.may_give_way() && tracked.age() < younger.age()
+                self.is_on(*index, &younger.node)
+                    && is_own
+                    && tracked.may_give_way()
+                    && tracked.age() < younger.age()
             });
             let Some((index, elder)) = elder.map(|(index, tracked)| (index, tracked.key().1.clone())) else {
                 continue;
@@ -918,6 +932,10 @@ impl<'a> Runner<'a> {
                  over, the others are waited for"
             ));
         }
+    }
+
+    fn is_on(&self, index: JobIndex, node: &str) -> bool {
+        self.jobs.job(index).is_some_and(|job| job.node.name == node)
     }
 
     fn does_the_same(&self, index: JobIndex, job: &ObservedJob) -> bool {

@@ -157,3 +157,40 @@ impl Effects {
         self.logged.insert(text.to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patch() -> Effect {
+        let key = ("ns".to_owned(), "a".to_owned());
+        Effect::Annotate { index: None, key, outcome: String::new(), end_now: true }
+    }
+
+    #[test]
+    fn requests_are_counted_until_they_are_answered_and_effects_taken_once() {
+        let mut effects = Effects::default();
+        effects.push(patch());
+        effects.push(Effect::ProbeServer);
+        effects.push(patch());
+        assert_eq!((effects.requests(), effects.take().len(), effects.take().len()), (2, 3, 0));
+        for left in [1, 0, 0] {
+            effects.mark_answered();
+            assert_eq!(effects.requests(), left);
+        }
+    }
+
+    #[test]
+    fn a_text_is_logged_once_and_what_is_remembered_of_that_is_bounded() {
+        let mut effects = Effects::default();
+        effects.warn_once("a".into());
+        effects.warn_once("a".into());
+        effects.info_once("a".into());
+        effects.info_once("b".into());
+        assert_eq!(effects.take().len(), 2);
+        for n in 0..2 * LOGGED_MAX {
+            effects.warn_once(n.to_string());
+            assert!(effects.logged.len() <= LOGGED_MAX);
+        }
+    }
+}

@@ -119,3 +119,70 @@ impl ForeignJobs {
 fn holding_time(job: &ObservedJob) -> Duration {
     if job.is_being_ended() { SLOT_GRACE } else { slot_time(job.deadline_seconds) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::*;
+    use super::*;
+
+    fn keys(jobs: &[ObservedJob]) -> Vec<&str> {
+        jobs.iter().map(|job| job.key.1.as_str()).collect()
+    }
+
+    fn named(name: &str, second: i64) -> ObservedJob {
+        ObservedJob { key: ("ns".into(), name.into()), uid: name.into(), ..seen(&job(), second) }
+    }
+
+    #[test]
+    fn the_elder_on_a_node_is_the_one_that_was_there_first_and_does_not_end_anyway() {
+        let (mut foreign, begun) = (ForeignJobs::default(), start());
+        for job in [named("b", 4), named("c", 3), noted(&named("d", 1), "replaced")] {
+            foreign.add(job, false, begun.instant);
+        }
+        let at = |second| Timestamp::from_second(EPOCH_SECONDS + second).ok();
+        let elder = |age| foreign.elder_on("n0", age).map(|job| job.key.1.as_str());
+        assert_eq!(elder((at(5), "a")), Some("c"));
+        assert_eq!(elder((at(3), "a")), None);
+        assert_eq!(elder((at(3), "z")), Some("c"), "of the same second the uid tells");
+        assert_eq!(foreign.elder_on("n1", (at(5), "a")).map(|job| &job.uid), None);
+    }
+
+    #[test]
+    fn one_is_waited_for_as_long_as_its_deadline_and_anew_once_it_begins_anew() {
+        let (mut foreign, begun) = (ForeignJobs::default(), start());
+        let job = named("a", 0);
+        let wait = foreign.add(job.clone(), false, begun.instant);
+        assert_eq!(wait, slot_time(300));
+        assert!(foreign.update(&started(&job, 100), after(begun, 100).instant));
+        assert!(foreign.give_up_due(after(begun, 100 + wait.as_secs() - 1).instant).is_empty());
+        // Ended by its own run it has no more than that takes.
+        assert!(foreign.update(&noted(&started(&job, 100), "yielded"), after(begun, 200).instant));
+        let due = after(begun, 200 + SLOT_GRACE.as_secs()).instant;
+        assert_eq!(foreign.give_up_due(due), [job.key.clone()]);
+        foreign.remove(&job.key);
+        assert!(foreign.was_given_up(&started(&job, 100)) && foreign.was_given_up(&job));
+        assert!(!foreign.was_given_up(&started(&job, 300)), "a queue admits it once more");
+        foreign.forget(&job.key);
+        assert!(!foreign.was_given_up(&started(&job, 100)));
+        assert!(!foreign.update(&job, begun.instant) && foreign.timer().is_none());
+    }
+
+    #[test]
+    fn one_that_has_not_given_way_in_time_is_named_once() {
+        let (mut foreign, begun) = (ForeignJobs::default(), start());
+        foreign.add(named("a", 0), false, begun.instant);
+        foreign.add(noted(&named("b", 0), "yielded"), false, begun.instant);
+        assert_eq!(foreign.timer(), Some(begun.instant + YIELDS_WITHIN));
+        assert_eq!(keys(&foreign.take_overdue(after(begun, 29).instant)), [""; 0]);
+        assert_eq!(keys(&foreign.take_overdue(after(begun, 30).instant)), ["a"]);
+        assert_eq!(keys(&foreign.take_overdue(after(begun, 99).instant)), [""; 0]);
+    }
+
+    #[test]
+    fn one_that_is_replaced_is_waited_for_no_longer_than_an_end_takes() {
+        let (mut foreign, begun) = (ForeignJobs::default(), start());
+        assert_eq!(foreign.add(named("a", 0), true, begun.instant), SLOT_GRACE);
+        assert_eq!(foreign.keys_of_group("g").len(), 1);
+        assert!(foreign.contains(&("ns".into(), "a".into())) && foreign.keys_of_group("h").is_empty());
+    }
+}

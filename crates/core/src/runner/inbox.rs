@@ -82,3 +82,53 @@ impl Inbox {
         self.pods.values().flatten().map(|pod| pod.uid.clone()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::*;
+    use super::*;
+
+    fn event() -> PodEvent {
+        PodEvent::SecretsMissing("s".into())
+    }
+
+    #[test]
+    fn what_came_before_its_job_was_known_is_handed_over_once_and_in_order() {
+        let mut inbox = Inbox::default();
+        let (index, key) = (JobIndex { group: 0, job: 0 }, ("ns".to_owned(), "a".to_owned()));
+        inbox.keep(index, watched(seen(&job(), 0)));
+        inbox.keep(index, WatchEvent::JobGone(key.clone()));
+        let kept = inbox.take(index);
+        assert!(
+            matches!(kept[..], [WatchEvent::Job(_), WatchEvent::JobGone(_)]) && inbox.take(index).is_empty()
+        );
+        inbox.keep_pod(key.clone(), pod(&[container("image-0", false)]));
+        inbox.keep_pod(key.clone(), pod(&[container("image-0", true)]));
+        inbox.keep_pod_event("pod".into(), event());
+        assert!(inbox.pod_uids().contains("pod"));
+        let pods = inbox.take_pods(&key);
+        assert!(matches!(&pods[..], [pod] if pod.containers[0].ran), "the last state of each pod");
+        assert_eq!((inbox.take_pod_events("pod").len(), inbox.take_pod_events("pod").len()), (1, 0));
+        inbox.keep_pod(key.clone(), pod(&[]));
+        inbox.forget_pod(&key, "pod");
+        assert!(inbox.take_pods(&key).is_empty());
+        inbox.keep(index, WatchEvent::JobGone(key));
+        inbox.forget_batch(0);
+        assert!(inbox.take(index).is_empty());
+    }
+
+    #[test]
+    fn it_holds_no_more_than_its_bounds() {
+        let mut inbox = Inbox::default();
+        for n in 0..3 * PODS_MAX {
+            inbox.keep_pod(("ns".into(), n.to_string()), pod(&[]));
+            assert!(inbox.pods.len() <= PODS_MAX);
+        }
+        for n in 0..2 * POD_EVENTS_MAX + 1 {
+            inbox.keep_pod_event((n % 7).to_string(), event());
+        }
+        assert_eq!(inbox.pod_events.values().map(Vec::len).sum::<usize>(), 1);
+        inbox.clear_pods();
+        assert!(inbox.pods.is_empty() && inbox.pod_events.is_empty() && inbox.pod_events_count == 0);
+    }
+}

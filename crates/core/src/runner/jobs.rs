@@ -307,6 +307,7 @@ impl<'a> Jobs<'a> {
         match tracked.complete(&ending, now.instant) {
             Completion::ReadJob => return self.read_job(index, Read::NoEvents, now, effects),
             Completion::CheckNode => return self.check_node(index, effects),
+            Completion::Wait => return,
             Completion::Judge => {}
         }
         let (outcome, is_known) = tracked.judge(&ending);
@@ -317,6 +318,9 @@ impl<'a> Jobs<'a> {
         let Some(tracked) = self.tracked.remove(&index) else { return };
         if is_left_behind {
             self.finished.push(tracked.key().clone());
+        }
+        if ending == Ending::JobDeleted {
+            self.forget_gone(index, tracked.key());
         }
         let adopted = tracked.adopted_from().cloned();
         self.finish(index, outcome, Some(tracked.started_at()), adopted, now, effects);
@@ -409,6 +413,13 @@ impl<'a> Jobs<'a> {
     pub fn forget_adopted(&mut self, index: JobIndex, key: &JobKey) {
         self.forget_pods(index);
         self.by_key.remove(key);
+    }
+
+    /// A Job that was adopted is gone: the next one of its name is another run's, as any.
+    pub fn forget_gone(&mut self, index: JobIndex, key: &JobKey) {
+        if self.batches.job(index).is_some_and(|job| (&job.namespace, &job.name) != (&key.0, &key.1)) {
+            self.by_key.remove(key);
+        }
     }
 
     /// The Job of this name has given way: what it was to do gets the next name.

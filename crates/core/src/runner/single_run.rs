@@ -349,3 +349,6 @@ impl Settling {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

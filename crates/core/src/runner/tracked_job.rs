@@ -82,6 +82,8 @@ pub struct TrackedJob {
     unanswered: Option<Failure>,
     /// We have ended it; its end confirms what was decided then.
     ended: bool,
+    /// Our patch that was to end it has failed: it is followed to its own end.
+    cannot_end: bool,
     /// What an earlier process of the run has written on the failed Job.
     judged: Option<JobOutcome>,
     adopted: Option<Adopted>,
@@ -146,6 +148,8 @@ pub enum Evaluation {
 /// What the end of a Job needs before it can be judged.
 #[derive(Debug)]
 pub enum Completion {
+    /// Something that was asked is not answered yet.
+    Wait,
     ReadJob,
     CheckNode,
     Judge,
@@ -189,6 +193,7 @@ impl TrackedJob {
             create: Create::Pending,
             unanswered: None,
             ended: false,
+            cannot_end: false,
             judged: None,
             adopted: None,
             read: Read::NotYet,
@@ -248,7 +253,7 @@ impl TrackedJob {
 
     /// Whether the Job can be ended in favour of another one: it is live, known, and ours to end.
     pub fn may_give_way(&self) -> bool {
-        self.is_live() && !self.uid.is_empty() && !self.ended && !self.disowned
+        self.is_live() && !self.uid.is_empty() && !self.ended && !self.cannot_end && !self.disowned
     }
 
     /// Whether the API server has a Job of ours to leave something on, once it has ended so.
@@ -287,9 +292,14 @@ impl TrackedJob {
         }
     }
 
-    /// We end it. False: that was done before.
+    /// That patch has failed for good: the Job goes on, and holds its slot.
+    pub fn undo_end(&mut self) {
+        (self.ended, self.cannot_end) = (false, true);
+    }
+
+    /// We end it. False: that was done before, or cannot be done.
     pub fn mark_ended(&mut self) -> bool {
-        !std::mem::replace(&mut self.ended, true)
+        !self.cannot_end && !std::mem::replace(&mut self.ended, true)
     }
 
     fn mark_over(&mut self, ending: Ending, now: Instant) {
@@ -409,9 +419,8 @@ impl TrackedJob {
                 false => Evaluation::Nothing,
             };
         }
-        match self.exists && !self.ended && ends_early {
+        match self.exists && ends_early && self.mark_ended() {
             true => {
-                self.ended = true;
                 let injected = outstayed.then(|| self.evidence.injected_containers().join(", "));
                 Evaluation::End { injected }
             }
@@ -420,7 +429,9 @@ impl TrackedJob {
     }
 
     fn injected_until(&self) -> Option<Instant> {
-        self.injected_since.filter(|_| !self.ended).map(|since| since + INJECTED_CONTAINERS_GRACE)
+        self.injected_since
+            .filter(|_| !self.ended && !self.cannot_end)
+            .map(|since| since + INJECTED_CONTAINERS_GRACE)
     }
 
     /// The Job has ended so: what is to be asked before it is judged.
@@ -432,8 +443,14 @@ impl TrackedJob {
             Ending::NotCreated(_) => self.unanswered.is_some() && !self.exists,
             _ => false,
         };
-        if unobserved && self.read == Read::NotYet {
-            return Completion::ReadJob;
+        match self.read {
+            Read::NotYet if unobserved => return Completion::ReadJob,
+            // It has left the watch, and that answer will do.
+            Read::LeftWatch if unobserved => {
+                (self.read, self.until) = (Read::NoEvents, now + RETRY_TIMEOUT + NODE_CHECK_LIMIT);
+                return Completion::Wait;
+            }
+            _ => {}
         }
         if self.needs_final_node_check(ending) {
             self.node_check = NodeCheck::Final;
@@ -526,9 +543,15 @@ impl TrackedJob {
                 self.until = now;
                 Found::Missing
             }
-            Ok(_) if self.create != Create::Answered => {
+            Ok(_) | Err(()) if self.create != Create::Answered => {
                 (self.create, self.exists, self.read) = (Create::Missed, false, Read::NotYet);
+                self.uid.clear();
                 self.until = now + RETRY_TIMEOUT + SLOT_GRACE;
+                Found::Missing
+            }
+            // No watch has shown this one yet, so none has lost it.
+            Err(()) if self.uid.is_empty() => {
+                self.read = Read::NotYet;
                 Found::Missing
             }
             Ok(_) | Err(()) => {
@@ -606,3 +629,6 @@ fn lists(job: &PlannedJob, images: &[String], image: &ImageRef) -> bool {
     let may_be_old = job.group.pull_policy == PullPolicy::Always && image.digest.is_empty();
     !may_be_old && images.iter().any(|name| image.is_called(name))
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,6 +93,10 @@ struct Sim {
     foreign: BTreeSet<JobKey>,
     /// Jobs of which a process knows that they are not its own to change.
     known_foreign: BTreeSet<(usize, JobKey)>,
+    /// Jobs that were to make room for others, whose patch was refused: nobody counts on what cannot be ended.
+    unended: BTreeSet<JobKey>,
+    /// Jobs for which a process has asked in vain.
+    unread: BTreeSet<(usize, JobKey)>,
 }
 
 struct Process {
@@ -214,6 +218,8 @@ impl Sim {
             is_disturbed,
             foreign: BTreeSet::new(),
             known_foreign: BTreeSet::new(),
+            unread: BTreeSet::new(),
+            unended: BTreeSet::new(),
         }
     }
 
@@ -543,6 +549,9 @@ impl Sim {
             Call::Create { process, index, manifest, then } => self.create(process, index, manifest, then),
             Call::Annotate { process, index, key, outcome, end_now, fails } => {
                 let found = !fails && self.world.annotate(&key, &outcome, end_now);
+                if !found && index.is_none() {
+                    self.unended.insert(key.clone());
+                }
                 let result = if found { Ok(()) } else { Err(failure()) };
                 self.give(process, RunEvent::Runner(Event::Annotated { index, result }))
             }
@@ -551,6 +560,9 @@ impl Sim {
                 let found = found.map(|job| FoundJob { job: Box::new(job.seen.clone()), is_ours: job.ours });
                 if !fails && found.as_ref().is_some_and(|found| !found.is_ours) {
                     self.known_foreign.insert((process, key.clone()));
+                }
+                if fails {
+                    self.unread.insert((process, key.clone()));
                 }
                 let result = if fails { Err(failure()) } else { Ok(found) };
                 self.give(process, RunEvent::Runner(Event::JobRead { index, key, result }))
@@ -765,7 +777,11 @@ impl Sim {
                 }
             }
             Happening::ProcessLost => drop(self.kill()),
-            Happening::SecondRun => self.list("z"),
+            // Of one id there is one process at a time: two are warned of, and each takes the other's Jobs for its own.
+            Happening::SecondRun => {
+                let number = self.number();
+                self.list(&format!("z{number}"));
+            }
             Happening::Signal => {
                 for id in 0..self.processes.len() {
                     // Before it has listed it ends at once.
@@ -841,12 +857,11 @@ impl Sim {
                 manifest.job.name
             ));
         }
-        if self.scenario.chances.others_fail > 0 {
-            // A Job that could not be ended, and was decided all the same, outlasts its slot.
-            return Ok(());
-        }
         // As far as this process can know: its own that are live, and those on their way.
-        let own = |job: &&super::world::Job| job.ours && job.process == Some(id) && is_working(job, now);
+        let own = |job: &&super::world::Job| {
+            let is_own = job.ours && job.process == Some(id);
+            is_own && is_working(job, now) && !self.unended.contains(&job.seen.key)
+        };
         let live = self.world.jobs.values().filter(own).count();
         // What it has asked for and the world has not seen is counted by `creating`, which also counts what it
         // has seen and not answered yet: so only what is surely too many is found.
@@ -872,11 +887,21 @@ impl Sim {
     fn check(&mut self) -> Result<(), String> {
         let now = self.world.now;
         let mut live: BTreeMap<&str, Vec<&JobKey>> = BTreeMap::new();
-        for (key, job) in self.world.jobs.iter().filter(|(_, job)| job.ours && is_working(job, now)) {
+        let jobs = self.world.jobs.iter().filter(|(key, _)| !self.unended.contains(*key));
+        // One that a queue holds does nothing: another run waits for it no longer than its deadline, and gives way
+        // once it is admitted.
+        let is_held = |job: &super::world::Job| self.runs_overlap && job.seen.suspended;
+        for (key, job) in jobs.filter(|(_, job)| job.ours && is_working(job, now) && !is_held(job)) {
             live.entry(&job.seen.node).or_default().push(key);
         }
-        // Of two that were both made by others neither is ours to end.
-        live.retain(|_, jobs| jobs.iter().any(|key| self.world.jobs[*key].process.is_some()));
+        // Of two that were both made by others neither is ours to end: one is taken over, the other waited for.
+        let runs: BTreeSet<&str> =
+            self.processes.iter().filter(|of| of.run.is_some()).map(|of| of.run_id.as_str()).collect();
+        let is_own = |key: &&JobKey| {
+            let job = &self.world.jobs[*key];
+            job.process.is_some() && runs.contains(job.seen.run_id.as_str())
+        };
+        live.retain(|_, jobs| jobs.iter().any(is_own));
         if self.runs_overlap && self.processes.iter().any(|process| process.watch.broken_until.is_some()) {
             // Nobody can see it.
             self.doubled.clear();
@@ -890,8 +915,8 @@ impl Sim {
         };
         for (node, jobs) in live.iter().filter(|(_, jobs)| jobs.len() > 1) {
             let since = *self.doubled.entry((*node).to_owned()).or_insert(now);
-            // Who may not end a Job, or reaches nobody, cannot give way.
-            let cannot_end = self.scenario.chances.others_fail > 0 || self.api_up_at + RETRY > since;
+            // Who reaches nobody cannot give way.
+            let cannot_end = self.api_up_at.max(self.refuses_until) + RETRY > since;
             let is_excused = self.runs_overlap && cannot_end;
             if now - since >= patience
                 && !is_excused
@@ -940,12 +965,12 @@ impl Sim {
         };
         let reason = failure.reason;
         // A Job that is Complete has succeeded. With other runs about, the verdict may be on one of theirs.
-        let is_complete = self.world.jobs.values().any(|found| {
+        let is_complete = self.world.jobs.iter().any(|(key, found)| {
+            // Neither the watch nor an answer told of one that was asked for in vain.
             found.ours
-                && found.seen.group == job.group.name
-                && found.seen.node == *node
-                && found.seen.content == *job.content
-                && found.seen.run_id == job.identity.run_id.as_str()
+                && !self.unread.contains(&(id, key.clone()))
+                // Of another node of its name it has another name.
+                && *key == (job.namespace.clone(), job.name.clone())
                 && found.over == Some(Ending::Complete)
         });
         let ended_by_itself =

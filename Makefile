@@ -3,11 +3,12 @@ SHELL := /bin/bash
 NODES ?= 50
 MODE ?= open
 CLUSTER ?=
+SEEDS ?= 1000000
 # The benchmarks have numbers of their own, unless NODES is given.
 BENCH_NODES := $(if $(filter file,$(origin NODES)),NODES=,NODES=$(NODES))
 CLUSTER_DIR := target/cluster$(if $(CLUSTER),/$(CLUSTER))
 
-.PHONY: help demo test e2e lint image bench bench-check bench-pull bench-scale bench-serve cluster-up cluster-down clean-cache
+.PHONY: help demo test sim e2e lint image bench bench-check bench-pull bench-scale bench-serve cluster-up cluster-down clean-cache
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
@@ -16,6 +17,9 @@ demo: ## run the main job with 25 simulated nodes, or on real ones, as root: REA
 
 test: ## run all tests, those on a real control plane included
 	@tests/test.sh
+
+sim: ## try whole runs in made-up clusters, on all cores: SEEDS=1000000, or SIM_SEED=7 to replay one
+	@source scripts/cache.sh && SIM_SEEDS=$(SEEDS) cargo test --release --locked -p quayctl-core --test sim -- --nocapture runs_keep never_do_two
 
 e2e: ## run the tests on real nodes, as root (KEEP=1 keeps the cluster): TESTS=name
 	@tests/e2e.sh $(TESTS)

@@ -895,11 +895,13 @@ impl Sim {
             live.entry(&job.seen.node).or_default().push(key);
         }
         // Of two that were both made by others neither is ours to end: one is taken over, the other waited for.
-        let runs: BTreeSet<&str> =
-            self.processes.iter().filter(|of| of.run.is_some()).map(|of| of.run_id.as_str()).collect();
         let is_own = |key: &&JobKey| {
-            let job = &self.world.jobs[*key];
-            job.process.is_some() && runs.contains(job.seen.run_id.as_str())
+            let made_by = self.world.jobs[*key].process;
+            // Its own, or those of its run by the names that it uses: where a node was replaced those are others.
+            self.processes.iter().filter(|process| process.run.is_some()).any(|process| {
+                made_by == Some(process.id)
+                    || process.plan.jobs().any(|job| made_by.is_some() && job.name == key.1)
+            })
         };
         live.retain(|_, jobs| jobs.iter().any(is_own));
         if self.runs_overlap && self.processes.iter().any(|process| process.watch.broken_until.is_some()) {

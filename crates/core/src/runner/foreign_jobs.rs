@@ -158,7 +158,7 @@ mod tests {
         // Ended by its own run it has no more than that takes.
         assert!(foreign.update(&noted(&started(&job, 100), "yielded"), after(begun, 200).instant));
         let due = after(begun, 200 + SLOT_GRACE.as_secs()).instant;
-        assert_eq!(foreign.give_up_due(due), [job.key.clone()]);
+        assert_eq!(foreign.give_up_due(due), std::slice::from_ref(&job.key));
         foreign.remove(&job.key);
         assert!(foreign.was_given_up(&started(&job, 100)) && foreign.was_given_up(&job));
         assert!(!foreign.was_given_up(&started(&job, 300)), "a queue admits it once more");

@@ -16,12 +16,12 @@ struct Story {
 impl Story {
     fn of(plan: Plan, concurrency: usize, replace: bool) -> Story {
         let now = start();
-        let mut runner = Runner::new(RunnerInputs { concurrency, replace });
+        let mut runner = Runner::new(RunnerInputs { concurrency, replace, log_other_processes: true });
         let jobs = plan.jobs().map(|job| seen(job, 5)).collect();
         for planned in plan.groups {
             runner.add(Batch::new(planned, render(), None), now);
         }
-        runner.mark_settled();
+        runner.take_in(Vec::new(), now);
         Story { runner, now, jobs }
     }
 
@@ -333,7 +333,7 @@ fn a_job_that_cannot_be_rendered_fails_and_holds_nothing() {
         "n0" => Err(Failure::new(Reason::JobFailed, "m")),
         _ => Ok(manifest(job)),
     });
-    let mut runner = Runner::new(RunnerInputs { concurrency: 1, replace: false });
+    let mut runner = Runner::new(RunnerInputs { concurrency: 1, replace: false, log_other_processes: false });
     let now = start();
     runner.add(Batch::new(group_of(2), render, None), now);
     let effects = runner.proceed(now);

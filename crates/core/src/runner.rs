@@ -846,7 +846,7 @@ impl<'a> Runner<'a> {
                 let is_own = tracked.adopted_from().is_none();
                 self.is_on(*index, &younger.node)
                     && is_own
-                    && tracked.may_give_way()
+                    && tracked.goes_on()
                     && tracked.age() < younger.age()
             });
             let Some((index, elder)) = elder.map(|(index, tracked)| (index, tracked.key().1.clone())) else {

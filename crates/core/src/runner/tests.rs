@@ -258,7 +258,12 @@ fn a_job_that_cannot_be_ended_keeps_its_slot_to_its_own_end() {
     assert_eq!(ends(&effects), [own.key.1.as_str()]);
     story.annotated(Err(api_error()));
     assert!(ends(&story.runner.on(not_found(), story.now)).is_empty(), "once");
-    assert!(creates(&story.pass(200)).is_empty());
+    // It is the elder all the same.
+    let younger = other_content(7);
+    story.watch(younger.clone());
+    assert_eq!(ends(&story.pass(30)), [younger.key.1.as_str()]);
+    story.watch(failed(&noted(&younger, "yielded")));
+    assert!(creates(&story.pass(170)).is_empty());
     // A queue that holds it stops its time, as with any.
     story.watch(suspended(&own));
     assert!(creates(&story.pass(3_000)).is_empty());

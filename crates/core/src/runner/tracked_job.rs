@@ -253,7 +253,12 @@ impl TrackedJob {
 
     /// Whether the Job can be ended in favour of another one: it is live, known, and ours to end.
     pub fn may_give_way(&self) -> bool {
-        self.is_live() && !self.uid.is_empty() && !self.ended && !self.cannot_end && !self.disowned
+        self.goes_on() && !self.cannot_end
+    }
+
+    /// Whether it is live, known, ours, and not about to end.
+    pub fn goes_on(&self) -> bool {
+        self.is_live() && !self.uid.is_empty() && !self.ended && !self.disowned
     }
 
     /// Whether the API server has a Job of ours to leave something on, once it has ended so.

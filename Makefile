@@ -13,7 +13,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 demo: ## run the main job with 25 simulated nodes, or on real ones, as root: REAL=1 (KEEP=1 keeps it)
-	@tests/demo$(if $(filter 1,$(REAL)),_real).sh
+	@scripts/demo$(if $(filter 1,$(REAL)),_real).sh
 
 test: ## run all tests, those on a real control plane included
 	@tests/test.sh

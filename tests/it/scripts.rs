@@ -233,3 +233,23 @@ fn the_bed_is_built_of_the_programs_that_are_asked_for() {
     let refused = scripts.run("tests/cluster/build.sh", &["kwok"], &environment).expect_code(1);
     assert!(refused.stderr.contains("use: kube etcd kubectl bed node "), "{}", refused.stderr);
 }
+
+#[test]
+fn every_target_of_make_calls_a_script_that_is_there() {
+    let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+    let named = |line: &str| {
+        let (target, rest) = line.split_once(':')?;
+        (rest.contains("##") && !target.contains(' ')).then(|| target.to_owned())
+    };
+    let targets: Vec<String> = makefile.lines().filter_map(named).collect();
+    assert!(targets.len() > 10, "{targets:?}");
+    for (target, variable) in targets.iter().flat_map(|target| [(target, "REAL="), (target, "REAL=1")]) {
+        let dry = Command::new("make").args(["-n", target, variable]).current_dir(root()).output().unwrap();
+        assert!(dry.status.success(), "make -n {target}");
+        let words = String::from_utf8(dry.stdout).unwrap();
+        let is_end = |c: char| c.is_whitespace() || "()'\"@;".contains(c);
+        for script in words.split(is_end).filter(|word| word.ends_with(".sh") || word.ends_with(".py")) {
+            assert!(root().join(script).is_file(), "make {target} {variable} calls {script}, which is not there");
+        }
+    }
+}

@@ -13,8 +13,9 @@ fi
 
 step() { echo "lint: $*" >&2; "$@"; }
 step cargo fmt --all --check
-# The tests on real nodes are no part of `cargo test`, so they are named.
-step cargo clippy --workspace --locked --quiet --all-targets --test e2e -- -D warnings
+step cargo clippy --workspace --locked --quiet --all-targets -- -D warnings
+# The tests on real nodes are no part of `cargo test`, and named beside a workspace they are left out.
+step cargo clippy --locked --quiet --test e2e -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --locked --quiet --no-deps --document-private-items
 step "$deny/bin/cargo-deny" --log-level error --locked check --hide-inclusion-graph bans licenses sources
 for module in tests/cluster tests/cluster/etcd tests/cluster/oracles tests/cluster/registry; do

@@ -249,7 +249,10 @@ fn every_target_of_make_calls_a_script_that_is_there() {
         let words = String::from_utf8(dry.stdout).unwrap();
         let is_end = |c: char| c.is_whitespace() || "()'\"@;".contains(c);
         for script in words.split(is_end).filter(|word| word.ends_with(".sh") || word.ends_with(".py")) {
-            assert!(root().join(script).is_file(), "make {target} {variable} calls {script}, which is not there");
+            assert!(
+                root().join(script).is_file(),
+                "make {target} {variable} calls {script}, which is not there"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Executes what a [`Runner`] wants done against a cluster, and brings the answers back.
+//! Executes what a [`Runner`](crate::runner::Runner) wants done against a cluster, and brings the answers back.
 //!
 //! One task, one loop: it alone holds the state of a run, so nothing needs a lock. It decides nothing.
 

@@ -6,10 +6,13 @@
 //! twice. Where a clock is changed at midnight or by half an hour, its search misses some times of
 //! that day, or finds one a day late: then a CronJob does the same.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 use std::time::Duration;
 
+use cron::TimeUnitSpec;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp, ToSpan, civil};
 
@@ -78,22 +81,22 @@ const LONGEST_BACK: SignedDuration = SignedDuration::from_hours(24 * 366 * 9);
 /// The search goes no further, so 30 February is never.
 const YEARS_AHEAD: i16 = 5;
 
-/// What each field holds: bit 5 for a 5.
+/// What each field holds. The `cron` crate keeps the sets; it speaks another dialect (Sunday is 1, and
+/// both days must match), so the fields are read here and handed over as plain lists of numbers.
 #[derive(Clone, Debug, PartialEq)]
 struct Fields {
-    minutes: u64,
-    hours: u64,
-    days: u64,
-    months: u64,
-    weekdays: u64,
+    sets: cron::Schedule,
     any_day: bool,
     any_weekday: bool,
+    /// In the order of [`FIELDS`]: a field of nothing but commas never matches, and the crate has no
+    /// set of nothing.
+    empty: [bool; 5],
 }
 
 /// A field's values, and whether it restricts anything: `*` and `?` do not, `*/2` does.
 struct Values {
-    /// None for a field of nothing but commas, which never matches.
-    bits: u64,
+    /// Empty for a field of nothing but commas, which never matches.
+    values: BTreeSet<u8>,
     is_any: bool,
 }
 
@@ -204,12 +207,13 @@ impl<'a> Walk<'a> {
     }
 
     fn first_of(mut self, fields: &Fields) -> Option<Timestamp> {
-        if [fields.minutes, fields.hours, fields.months].contains(&0) {
+        let [no_minute, no_hour, _, no_month, _] = fields.empty;
+        if no_minute || no_hour || no_month {
             return None;
         }
         let last_year = self.local.year() + YEARS_AHEAD;
         'wrapped: while self.local.year() <= last_year {
-            while !includes(fields.months, self.local.month()) {
+            while !includes(fields.sets.months(), self.local.month()) {
                 self.next_month()?;
                 if self.local.month() == 1 {
                     continue 'wrapped;
@@ -221,13 +225,13 @@ impl<'a> Walk<'a> {
                     continue 'wrapped;
                 }
             }
-            while !includes(fields.hours, self.local.hour()) {
+            while !includes(fields.sets.hours(), self.local.hour()) {
                 self.next_hour()?;
                 if self.local.hour() == 0 {
                     continue 'wrapped;
                 }
             }
-            while !includes(fields.minutes, self.local.minute()) {
+            while !includes(fields.sets.minutes(), self.local.minute()) {
                 self.next_of(60)?;
                 if self.local.minute() == 0 {
                     continue 'wrapped;
@@ -307,16 +311,41 @@ impl<'a> Walk<'a> {
 }
 
 impl Fields {
+    fn new(values: [Values; 5]) -> Option<Fields> {
+        let empty = values.each_ref().map(|field| field.values.is_empty());
+        let [minute, hour, day, month, weekday] = &values;
+        let weekday_list = weekday.list(1);
+        let text =
+            format!("0 {} {} {} {} {weekday_list}", minute.list(0), hour.list(0), day.list(0), month.list(0));
+        let sets = cron::Schedule::from_str(&text).ok()?;
+        Some(Fields { sets, any_day: day.is_any, any_weekday: weekday.is_any, empty })
+    }
+
     /// Day of month and day of week are alternatives where both restrict.
     fn day_matches(&self, date: civil::Date) -> bool {
-        let by_day = includes(self.days, date.day());
-        let by_weekday = includes(self.weekdays, date.weekday().to_sunday_zero_offset());
+        let [_, _, no_day, _, no_weekday] = self.empty;
+        let by_day = !no_day && includes(self.sets.days_of_month(), date.day());
+        // Sunday is 0 for Kubernetes and 1 for the crate.
+        let weekday = date.weekday().to_sunday_zero_offset() + 1;
+        let by_weekday = !no_weekday && includes(self.sets.days_of_week(), weekday);
         if self.any_day || self.any_weekday { by_day && by_weekday } else { by_day || by_weekday }
     }
 }
 
-fn includes(bits: u64, value: i8) -> bool {
-    u32::try_from(value).is_ok_and(|value| bits.checked_shr(value).is_some_and(|bits| bits & 1 == 1))
+fn includes(set: &impl TimeUnitSpec, value: i8) -> bool {
+    u32::try_from(value).is_ok_and(|value| set.includes(value))
+}
+
+impl Values {
+    /// For the crate; `shift` is added to each value.
+    fn list(&self, shift: u8) -> String {
+        match self.values.is_empty() {
+            true => "*".to_owned(),
+            false => {
+                self.values.iter().map(|value| (value + shift).to_string()).collect::<Vec<_>>().join(",")
+            }
+        }
+    }
 }
 
 fn every(text: &str) -> Result<Duration, String> {
@@ -342,16 +371,11 @@ fn read_fields(text: &str) -> Result<Fields, ScheduleError> {
     let mut read = FIELDS.iter().zip(words).map(|(field, (at, word))| field.read(word, at));
     let mut next =
         || read.next().unwrap_or_else(|| Err(ScheduleError { message: String::new(), span: 0..0 }));
-    let (minutes, hours, days, months, weekdays) = (next()?, next()?, next()?, next()?, next()?);
-    Ok(Fields {
-        minutes: minutes.bits,
-        hours: hours.bits,
-        days: days.bits,
-        months: months.bits,
-        weekdays: weekdays.bits,
-        any_day: days.is_any,
-        any_weekday: weekdays.is_any,
-    })
+    let values = [next()?, next()?, next()?, next()?, next()?];
+    // Lists of numbers within their bounds are all that the crate is given.
+    let unreadable =
+        || ScheduleError { message: "the schedule cannot be read".to_owned(), span: 0..text.len() };
+    Fields::new(values).ok_or_else(unreadable)
 }
 
 /// Words between white space, each with its byte offset.
@@ -361,23 +385,24 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 impl Field {
     fn read(&self, word: &str, at: usize) -> Result<Values, ScheduleError> {
-        let mut values = Values { bits: 0, is_any: false };
+        let mut values = BTreeSet::new();
+        let mut is_any = false;
         let mut offset = at;
         for part in word.split(',') {
             let span = offset..offset + part.len();
             // robfig/cron passes over what is empty.
             if !part.is_empty() {
-                let range = self.range(part).map_err(|message| ScheduleError { message, span })?;
-                values.bits |= range.bits;
-                values.is_any |= range.is_any;
+                let (range, any) = self.range(part).map_err(|message| ScheduleError { message, span })?;
+                values.extend(range);
+                is_any |= any;
             }
             offset += part.len() + 1;
         }
-        Ok(values)
+        Ok(Values { values, is_any })
     }
 
-    /// `*`, `5`, `5-9`, `*/2`, `5/2`, `5-9/2`; names for numbers.
-    fn range(&self, part: &str) -> Result<Values, String> {
+    /// `*`, `5`, `5-9`, `*/2`, `5/2`, `5-9/2`; names for numbers. And whether it is a bare `*` or `?`.
+    fn range(&self, part: &str) -> Result<(Vec<u8>, bool), String> {
         let Field { name, least, most, .. } = self;
         let (range, step) = match part.split_once('/') {
             Some((range, step)) => (range, Some(step)),
@@ -396,14 +421,13 @@ impl Field {
             None => 1,
             Some(step) => match step.parse::<i64>().map(usize::try_from) {
                 Ok(Ok(step)) if step > 0 => step,
-                _ => return Err(format!("invalid step `{step}` of the {name}: use a number above 0")),
+                _ => return Err(format!("`{step}` is no step of a {name}: use a number above 0")),
             },
         };
         if first > last {
             return Err(format!("the range `{range}` of the {name} ends before it begins"));
         }
-        let bits = (first..=last).step_by(step).fold(0, |bits, value| bits | 1 << value);
-        Ok(Values { bits, is_any: any && step == 1 })
+        Ok(((first..=last).step_by(step).collect(), any && step == 1))
     }
 
     fn value(&self, text: &str) -> Result<u8, String> {
@@ -416,9 +440,9 @@ impl Field {
         match text.parse::<u8>().ok().filter(|number| (least..=most).contains(&number)) {
             Some(number) => Ok(number),
             None if *name == "day of week" && text == "7" => {
-                Err("invalid day of week `7`: Sunday is 0, as in a CronJob".to_owned())
+                Err("`7` is no day of week: Sunday is 0, as in a CronJob".to_owned())
             }
-            None => Err(format!("invalid {name} `{text}`: use {least} to {most}")),
+            None => Err(format!("`{text}` is no {name}: use {least} to {most}")),
         }
     }
 }
@@ -515,15 +539,15 @@ mod tests {
             ("0 0 3 * * *", "0 0 3 * * *", "none for seconds"),
             ("60 3 * * *", "60", "use 0 to 59"),
             ("0 3 * * 7", "7", "Sunday is 0"),
-            ("0 3 * * mon-xyz", "mon-xyz", "invalid day of week `xyz`"),
+            ("0 3 * * mon-xyz", "mon-xyz", "`xyz` is no day of week"),
             ("0 3 1,2,32 * *", "32", "use 1 to 31"),
             ("0 5-3 * * *", "5-3", "ends before it begins"),
             ("*/0 * * * *", "*/0", "above 0"),
             ("*/9223372036854775808 * * * *", "*/9223372036854775808", "above 0"),
             ("*/-2 * * * *", "*/-2", "above 0"),
-            ("1-2-3 * * * *", "1-2-3", "invalid minute `2-3`"),
+            ("1-2-3 * * * *", "1-2-3", "`2-3` is no minute"),
             ("@every 1h\t", "@every 1h\t", "none after"),
-            ("0 3 L * *", "L", "invalid day of month `L`"),
+            ("0 3 L * *", "L", "`L` is no day of month"),
             ("TZ=UTC 0 3 * * *", "TZ=UTC 0 3 * * *", "`time_zone`"),
             ("@reboot", "@reboot", "unknown shorthand `@reboot`"),
             ("@every 0s", "@every 0s", "at least a second"),

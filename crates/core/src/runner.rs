@@ -263,11 +263,14 @@ impl<'a> Runner<'a> {
 
     /// Takes in what has happened, and gives what is to be done: for this, and for what was added before.
     pub fn on(&mut self, event: Event, now: Now) -> Vec<Effect> {
-        self.handle_event(event, now);
-        self.proceed(now)
+        let mut effects = self.handle_event(event, now);
+        effects.extend(self.proceed(now));
+        effects
     }
 
-    fn handle_event(&mut self, event: Event, now: Now) {
+    /// Takes in what has happened and starts nothing, for whoever deals with errors first and then lets it
+    /// [`proceed`](Runner::proceed).
+    pub fn handle_event(&mut self, event: Event, now: Now) -> Vec<Effect> {
         match event {
             Event::Watch(event) => self.on_watch(event, now),
             Event::Timer => self.on_timer(now),
@@ -288,6 +291,7 @@ impl<'a> Runner<'a> {
                 self.on_node_read(index, result, now);
             }
         }
+        self.effects.take()
     }
 
     /// Starts what may start, and gives what is to be done.

@@ -190,8 +190,7 @@ impl<'a> SingleRun<'a> {
             // Only answers count now.
             (Event::Watch(_) | Event::Timer, Some(_)) => {}
             _ => {
-                self.runner.handle_event(event, now);
-                let new = self.runner.effects.take();
+                let new = self.runner.handle_event(event, now);
                 self.take_errors(new, now, effects);
             }
         }

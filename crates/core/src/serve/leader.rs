@@ -99,7 +99,7 @@ impl LeaderLoop {
     pub fn on(&mut self, event: ServeEvent, now: Now) -> Vec<ServeEffect> {
         match event {
             ServeEvent::Runner(event) => {
-                let effects = self.runner.on(event, now);
+                let effects = self.runner.handle_event(event, now);
                 self.pass_on(effects, now);
             }
             ServeEvent::Node(event) => self.on_node(event, now),
@@ -131,7 +131,7 @@ impl LeaderLoop {
             | ServeEvent::Hangup
             | ServeEvent::ConfigTried(_)
             | ServeEvent::Stop => {
-                let effects = self.runner.on(runner::Event::Timer, now);
+                let effects = self.runner.handle_event(runner::Event::Timer, now);
                 self.pass_on(effects, now);
             }
         }

@@ -600,3 +600,14 @@ fn another_process_that_works_for_the_same_runs_is_noticed_once() {
     };
     assert_eq!(world.logged.iter().filter(noticed).count(), 1, "{:?}", world.logged);
 }
+
+#[test]
+fn nothing_more_of_a_run_is_created_once_one_create_says_that_none_can_be() {
+    let one_at_a_time = Config { concurrency: std::num::NonZeroUsize::MIN, ..config(vec![group("g")]) };
+    let mut world = World::leading(one_at_a_time, &["a", "b", "c"]);
+    let (index, manifest) = world.creates.pop().unwrap();
+    let key = (manifest.job.namespace.clone(), manifest.job.name.clone());
+    let result = Err(runner::ApplyError::Cluster(forbidden("here")));
+    world.on(ServeEvent::Runner(runner::Event::Created { index, key, result, throttled: false }));
+    assert!(world.creates.is_empty(), "{}", world.creates.len());
+}

@@ -11,11 +11,9 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::cluster::{Cluster, Mode, Watches};
 use crate::runner::{
-    Effect, Event, JobStep, LogLevel, RETRY_TIMEOUT, RunEnd, RunEvent, RunInputs, RunStart, SingleRun,
+    DEADLINE_GRACE, Effect, Event, JobStep, LogLevel, RETRY_TIMEOUT, RunEnd, RunEvent, RunInputs, RunStart,
+    SingleRun,
 };
-
-/// At a run's deadline: how long the API server may take to answer anything.
-const PROBE_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What has been asked of a cluster and is not answered yet.
 #[expect(missing_debug_implementations, reason = "it holds futures")]
@@ -52,7 +50,7 @@ impl<'a> Driver<'a> {
                 RunEvent::Runner(Event::NodeRead { index, result: cluster.read_node(&node).await })
             }),
             Effect::ProbeServer => Box::pin(async move {
-                let answers = timeout(PROBE_LIMIT, cluster.answers()).await.unwrap_or(false);
+                let answers = timeout(DEADLINE_GRACE, cluster.answers()).await.unwrap_or(false);
                 let last_answer = cluster.request_metrics().last_answer(clock::now().instant, RETRY_TIMEOUT);
                 RunEvent::ServerProbed { answers, last_answer }
             }),

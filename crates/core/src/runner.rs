@@ -31,18 +31,18 @@ use inbox::Inbox;
 use jobs::{Jobs, not_begun};
 use quotas::Quotas;
 use stalls::Stalls;
-use tracked_job::{Change, Due, Found, Read, TrackedJob};
+use tracked_job::{Change, Due, Read, TrackedJob};
 
 pub use batch::{Batch, FinishedBatch, Render};
 pub use effect::{Effect, JobFailure, JobStep, LogLevel, RunnerError, Step};
 pub use event::{AppliedJob, ApplyError, Event, FoundJob, NodeState};
-pub use single_run::{JobResults, RunEnd, RunEvent, RunInputs, RunStart, SingleRun};
+pub use single_run::{DEADLINE_GRACE, JobResults, RunEnd, RunEvent, RunInputs, RunStart, SingleRun};
 
 mod batch;
 mod effect;
 mod event;
 #[cfg(test)]
-mod fixtures;
+pub mod fixtures;
 mod foreign_jobs;
 mod inbox;
 mod jobs;
@@ -181,11 +181,6 @@ impl<'a> Runner<'a> {
             self.inbox.clear_pods();
         }
         finished
-    }
-
-    /// Whether [`Runner::take_finished`] has any.
-    pub fn has_finished(&self) -> bool {
-        self.jobs.has_over()
     }
 
     /// Takes out all batches, over or not. Jobs that are still out are judged by what is known of them.
@@ -542,7 +537,7 @@ impl<'a> Runner<'a> {
                 if self.settled {
                     self.log_other_process(&job.key);
                 }
-                self.resume(index, *job, now);
+                self.adopt(index, *job, None, now);
             }
             (true, event) => self.inbox.keep(index, event),
         }
@@ -602,7 +597,7 @@ impl<'a> Runner<'a> {
         let Some(tracked) = self.jobs.tracked_mut(index).filter(|tracked| tracked.key() == key) else {
             return;
         };
-        if let Found::Job(job) = tracked.end_read(result.map_err(drop), does_the_same, now.instant) {
+        if let Some(job) = tracked.end_read(result.map_err(drop), does_the_same, now.instant) {
             if tracked.is_disowned() {
                 let (namespace, name) = tracked.key();
                 let (managed_by, instance) = (label::MANAGED_BY, label::INSTANCE);
@@ -708,15 +703,11 @@ impl<'a> Runner<'a> {
         let Some(index) = self.jobs.index_of(&job.key) else { return };
         // Where content differs the create will say so, with the name that is taken.
         if self.does_the_same(index, &job) {
-            self.resume(index, job, now);
+            self.adopt(index, job, None, now);
         }
     }
 
-    /// Follows a Job of this run that this process has not made.
-    fn resume(&mut self, index: JobIndex, job: ObservedJob, now: Now) {
-        self.adopt(index, job, None, now);
-    }
-
+    /// Follows a Job that this process has not made: of this run, or of the one that it is `adopted` from.
     fn adopt(&mut self, index: JobIndex, job: ObservedJob, adopted: Option<Adopted>, now: Now) {
         self.jobs.adopt(index, &job, adopted, now, &mut self.effects);
         // What was seen of it while nobody knew whose it is.

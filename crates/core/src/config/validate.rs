@@ -209,7 +209,7 @@ fn group(mut table: Table<'_>, shared: &mut Shared<'_>, findings: &mut Findings)
         let table = if has_own_template { path.clone() } else { Path::default().key("defaults") };
         let place = table.key("template");
         // What is inherited is wrong once, not once a group.
-        if shared.noted.is_first(place.to_string()) {
+        if shared.noted.insert(place.to_string()) {
             let help = "set `carrier_image` to the image of quayctl-controller or a mirror of it";
             findings.error(Code::NoCarrierImage, &place, "the template `helper` needs a carrier image", help);
         }

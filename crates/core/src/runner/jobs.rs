@@ -160,10 +160,6 @@ impl<'a> Jobs<'a> {
         self.finished.push(key);
     }
 
-    pub fn has_over(&self) -> bool {
-        !self.over.is_empty()
-    }
-
     pub fn take_over(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.over)
     }

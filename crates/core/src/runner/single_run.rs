@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::watch_event::{JobKey, WatchEvent};
 
 /// At the run's deadline: how long the API server may take to answer what ends the live Jobs.
-const DEADLINE_GRACE: Duration = Duration::from_secs(5);
+pub const DEADLINE_GRACE: Duration = Duration::from_secs(5);
 /// After a signal: how long answers to requests under way may take before the report is written.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 

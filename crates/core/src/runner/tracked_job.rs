@@ -165,13 +165,6 @@ pub enum Change {
     Live,
 }
 
-/// The answer to a question for the Job, taken in.
-#[derive(Debug)]
-pub enum Found {
-    Job(Box<ObservedJob>),
-    Missing,
-}
-
 impl TrackedJob {
     /// Of a Job that is about to be created.
     pub fn new(key: JobKey, evidence: Evidence, now: Now, deadline: Duration) -> TrackedJob {
@@ -512,21 +505,21 @@ impl TrackedJob {
         true
     }
 
-    /// The answer to that. What of the Job was not known may give it time again. `does_the_same`: what was found
+    /// The answer to that; gives the Job where it was found. What of it was not known may give it time again. `does_the_same`: what was found
     /// is what ours was made for.
     pub fn end_read(
         &mut self,
         found: Result<Option<FoundJob>, ()>,
         does_the_same: bool,
         now: Instant,
-    ) -> Found {
+    ) -> Option<Box<ObservedJob>> {
         if matches!(self.read, Read::NotYet | Read::Done) {
             // The watch has told, or another answer has.
-            return Found::Missing;
+            return None;
         }
         let asked = std::mem::replace(&mut self.read, Read::Done);
         match found {
-            _ if self.over.is_some() => Found::Missing,
+            _ if self.over.is_some() => None,
             // Another one of its name is not the one that was followed, unless it was made in its place: by our
             // own POST, sent again, or by another process of the run.
             Ok(Some(found)) if self.uid.is_empty() || self.uid == found.job.uid || does_the_same => {
@@ -538,30 +531,30 @@ impl TrackedJob {
                     self.until = now;
                 }
                 self.disowned = !found.is_ours;
-                Found::Job(found.job)
+                Some(found.job)
             }
             _ if !self.exists => {
                 self.until = now;
-                Found::Missing
+                None
             }
             Err(()) if asked == Read::NoEvents => {
                 self.until = now;
-                Found::Missing
+                None
             }
             Ok(_) | Err(()) if self.create != Create::Answered => {
                 (self.create, self.exists, self.read) = (Create::Missed, false, Read::NotYet);
                 self.uid.clear();
                 self.until = now + RETRY_TIMEOUT + SLOT_GRACE;
-                Found::Missing
+                None
             }
             // No watch has shown this one yet, so none has lost it.
             Err(()) if self.uid.is_empty() => {
                 self.read = Read::NotYet;
-                Found::Missing
+                None
             }
             Ok(_) | Err(()) => {
                 self.mark_over(Ending::JobDeleted, now);
-                Found::Missing
+                None
             }
         }
     }

@@ -46,8 +46,8 @@ pub struct GroupValues<'a> {
 pub struct Noted(BTreeSet<String>);
 
 impl Noted {
-    /// Whether it has not been noted before.
-    pub fn is_first(&mut self, what: String) -> bool {
+    /// Notes it. False: it was noted before.
+    pub fn insert(&mut self, what: String) -> bool {
         self.0.insert(what)
     }
 }
@@ -110,7 +110,7 @@ pub fn check_group(group: &GroupValues<'_>, noted: &mut Noted, findings: &mut Fi
             None if fresh.has_errors() => drop(wrong.insert(declared.name)),
             None => {}
         }
-        if !is_inherited || noted.is_first(declared.name.to_owned()) {
+        if !is_inherited || noted.insert(declared.name.to_owned()) {
             findings.0.append(&mut fresh.0);
         }
     }
@@ -152,7 +152,7 @@ pub fn check_defaults(
             Some(declared) => match groups.iter().find(|group| reads(group.template, declared)) {
                 None => unused(&path, first.template, key, findings),
                 // It is overridden everywhere, and wrong all the same.
-                Some(group) if noted.is_first(key.clone()) => {
+                Some(group) if noted.insert(key.clone()) => {
                     rule(declared, value, &path, group, findings);
                 }
                 Some(_) => {}
@@ -403,7 +403,7 @@ fn request_fits_limit(
         }
         (None, None) => return,
     };
-    if noted.is_first(format!("{path}: {message}")) {
+    if noted.insert(format!("{path}: {message}")) {
         findings.error(
             Code::BadValue,
             &path,

@@ -87,7 +87,7 @@ fn a_create_without_an_answer_is_asked_for_and_then_believed() {
         let mut tracked = new(begun);
         tracked.mark_unanswered(refusal(), begun.instant);
         tracked.begin_read(Read::NoEvents, now.instant);
-        assert!(matches!(tracked.end_read(answer, false, now.instant), Found::Missing));
+        assert!(tracked.end_read(answer, false, now.instant).is_none());
         tracked.stop_reading();
         assert_eq!(due_ending(&tracked, now), Some(Ending::NotCreated(refusal())));
         assert!(matches!(tracked.complete(&ending, now.instant), Completion::Judge));
@@ -107,7 +107,7 @@ fn a_create_without_an_answer_whose_job_is_there_goes_on() {
     tracked.mark_unanswered(refusal(), begun.instant);
     tracked.begin_read(Read::NoEvents, after(begun, 30).instant);
     let answer = found(seen(&job(), 0), true);
-    let Found::Job(job) = tracked.end_read(answer, true, after(begun, 31).instant) else { panic!("found") };
+    let Some(job) = tracked.end_read(answer, true, after(begun, 31).instant) else { panic!("found") };
     observe(&mut tracked, &job, after(begun, 31));
     assert!(tracked.is_live() && due_ending(&tracked, after(begun, 300)).is_none());
 }
@@ -232,13 +232,13 @@ fn a_job_that_left_the_watch_is_asked_for_and_what_is_found_decides() {
     let own = started(&seen(&job(), 0), 0);
     // There, and ours: a watch that was wrong.
     let mut tracked = asked();
-    assert!(matches!(tracked.end_read(found(own.clone(), true), true, begun.instant), Found::Job(_)));
+    assert!(tracked.end_read(found(own.clone(), true), true, begun.instant).is_some());
     assert!(tracked.is_live() && !tracked.is_disowned());
     // Gone, unknown, or another one in its place that does something else.
     let other = ObservedJob { uid: "another".into(), ..own.clone() };
     for answer in [Ok(None), Err(()), found(other.clone(), true)] {
         let mut tracked = asked();
-        assert!(matches!(tracked.end_read(answer, false, begun.instant), Found::Missing));
+        assert!(tracked.end_read(answer, false, begun.instant).is_none());
         assert!(!tracked.is_live());
         assert_eq!(due_ending(&tracked, after(begun, 1)), Some(Ending::JobDeleted));
         assert!(!tracked.is_left_behind(&Ending::JobDeleted));
@@ -246,7 +246,7 @@ fn a_job_that_left_the_watch_is_asked_for_and_what_is_found_decides() {
     // Made anew in its place: it stands as one that was just created.
     let mut tracked = asked();
     let now = after(begun, 200);
-    let Found::Job(job) = tracked.end_read(found(other, true), true, now.instant) else { panic!("found") };
+    let Some(job) = tracked.end_read(found(other, true), true, now.instant) else { panic!("found") };
     observe(&mut tracked, &ObservedJob { facts: JobFacts::default(), ..*job }, now);
     assert!(tracked.is_live() && tracked.uid() == "another");
     assert!(due_ending(&tracked, after(begun, 200 + slot_time(DEADLINE as u32).as_secs())).is_none());
@@ -258,7 +258,7 @@ fn a_job_that_is_gone_before_its_create_is_answered_is_asked_for_then() {
     let mut tracked = new(begun);
     observe(&mut tracked, &seen(&job(), 0), begun);
     tracked.begin_read(Read::LeftWatch, begun.instant);
-    assert!(matches!(tracked.end_read(Ok(None), false, begun.instant), Found::Missing));
+    assert!(tracked.end_read(Ok(None), false, begun.instant).is_none());
     assert!(
         !tracked.is_live() && due_ending(&tracked, after(begun, 90)).is_none(),
         "the next try may make it"
@@ -282,7 +282,7 @@ fn a_job_that_nobody_heard_of_is_given_up_where_it_is_found_as_it_was() {
         assert!(matches!(tracked.complete(&Ending::GaveUp, now.instant), Completion::ReadJob));
         tracked.begin_read(Read::NoEvents, now.instant);
         assert!(tracked.due(after(now, 99).instant).is_none_or(|due| matches!(due, Due::CheckNode)));
-        if let Found::Job(job) = tracked.end_read(answer, true, after(now, 5).instant) {
+        if let Some(job) = tracked.end_read(answer, true, after(now, 5).instant) {
             observe(&mut tracked, &job, after(now, 5));
         }
         assert_eq!(due_ending(&tracked, after(now, 5)), Some(Ending::GaveUp));
@@ -299,7 +299,7 @@ fn what_the_watch_tells_while_it_is_asked_for_counts_more_than_the_answer() {
     let mut tracked = live(begun);
     tracked.begin_read(Read::NoEvents, now.instant);
     observe(&mut tracked, &again, now);
-    assert!(matches!(tracked.end_read(found(again, true), true, now.instant), Found::Missing));
+    assert!(tracked.end_read(found(again, true), true, now.instant).is_none());
     assert!(due_ending(&tracked, after(now, 300)).is_none(), "admitted anew, it has its whole deadline");
 }
 

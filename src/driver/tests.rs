@@ -7,31 +7,27 @@
 
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use k8s_openapi::api::batch::v1::{JobCondition, JobStatus};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-
 use super::*;
+use crate::config::Templates;
+use crate::outcome::{ContainerFacts, JobFacts, JobResult, PodEvent, PodFacts, PullFacts, Verdict};
+use crate::plan::{Plan, PlannedJob};
+use crate::render::Renderer;
+use crate::runner::fixtures::{self, plan_of};
+use crate::watch_event::{ObservedJob, WatchEvent};
 
 /// As the runner has it.
 const CREATES_IN_FLIGHT: usize = 16;
 /// When the Job controller took a Job up, whoever is asked.
-const STARTED_AT: &str = "2026-11-25T00:00:00Z";
-use crate::config::Templates;
-use crate::outcome::{ContainerFacts, JobFacts, JobResult, PodEvent, PodFacts, PullFacts, Verdict};
-use crate::plan::fixtures::{config, group, ready_node};
-use crate::plan::{Plan, PlannedJob, RunId, RunIdentity, plan};
-use crate::render::Renderer;
-use crate::watch_event::{ObservedJob, WatchEvent};
+const STARTED_AT: &str = "2027-01-15T08:00:00Z";
 
 type Script = Box<dyn FnMut(&str, &str, &Value) -> Option<(u16, Value)> + Send>;
 
@@ -123,46 +119,17 @@ fn node(path: &str, images: &[&str]) -> Value {
     })
 }
 
-fn plan_of(run_id: &str, nodes: usize, set: impl FnOnce(&mut crate::config::Group)) -> Plan {
-    let mut group = group("g");
-    set(&mut group);
-    let nodes = (0..nodes).map(|n| ready_node(&format!("n{n}"))).collect();
-    let run_id = RunId::parse(run_id).unwrap();
-    let identity = RunIdentity { instance: "default".into(), run_id, namespace: "ns".into() };
-    plan(&config(vec![group]), nodes, identity)
-}
-
 fn first(plan: &Plan) -> &PlannedJob {
     &plan.groups[0].jobs[0]
 }
 
 /// As the watch shows it, live, created so many seconds into the story.
 fn seen(job: &PlannedJob, second: i64) -> ObservedJob {
-    ObservedJob {
-        key: (job.namespace.clone(), job.name.clone()),
-        uid: format!("uid-{}", job.name),
-        created_at: Some(Timestamp::from_second(1_800_000_000 + second).unwrap()),
-        group: job.group.name.clone(),
-        run_id: job.identity.run_id.as_str().to_owned(),
-        node: job.node.name.clone(),
-        content: job.content.to_string(),
-        annotation: None,
-        deadline_seconds: job.group.deadline_seconds,
-        suspended: false,
-        facts: facts(None, true),
-    }
+    ObservedJob { facts: facts(None, true), ..fixtures::seen(job, second) }
 }
 
 fn facts(condition: Option<(&str, &str)>, started: bool) -> JobFacts {
-    let condition = condition.map(|(type_, reason)| JobCondition {
-        type_: type_.into(),
-        status: "True".into(),
-        reason: Some(reason.into()),
-        ..JobCondition::default()
-    });
-    let start_time =
-        started.then_some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(STARTED_AT.parse().unwrap()));
-    JobFacts::new(&JobStatus { conditions: condition.map(|c| vec![c]), start_time, ..JobStatus::default() })
+    fixtures::facts(started.then_some(0), condition)
 }
 
 fn complete(job: &ObservedJob) -> WatchEvent {

@@ -8,7 +8,8 @@ use quayctl_core::runner::RunEnd;
 
 use super::run::{Broken, Tried, try_out};
 use super::scenario::{Chances, Happening, Image, Scenario};
-use super::world::{EPOCH_SECONDS, Ending, Job, Millis, World};
+use super::world::{Ending, Job, Millis, World};
+use quayctl_core::runner::fixtures::EPOCH_SECONDS;
 
 /// Timings of each.
 const TIMINGS: u64 = 100;

@@ -5,7 +5,6 @@
 //! exactly one verdict, which is what the world holds, and the run has ended by its deadline and its grace.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -16,6 +15,7 @@ use quayctl_core::outcome::{Failure, JobResult, Reason, Verdict};
 use quayctl_core::plan::fixtures::{config, group, ready_node};
 use quayctl_core::plan::{JobIndex, Plan, PlannedJob, RunId, RunIdentity, plan};
 use quayctl_core::render::Manifest;
+use quayctl_core::runner::fixtures::{EPOCH_SECONDS, render, seen};
 use quayctl_core::runner::{
     AppliedJob, ApplyError, Effect, Event, FoundJob, NodeState, RunEnd, RunEvent, RunInputs, RunStart,
     SingleRun,
@@ -23,7 +23,7 @@ use quayctl_core::runner::{
 use quayctl_core::watch_event::{JobKey, ObservedJob, WatchEvent};
 
 use super::scenario::{Happening, Image, Scenario};
-use super::world::{EPOCH_SECONDS, Ending, Millis, World};
+use super::world::{Ending, Millis, World};
 
 /// A rule that a broken copy of the runner does not keep: what goes in or out of it is changed accordingly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -418,7 +418,7 @@ impl Sim {
             deadline: self.instant(believed),
             deadline_is_computed: false,
             replace: self.scenario.replace,
-            render: Arc::new(|job: &PlannedJob| Ok(manifest(job))),
+            render: render(),
         };
         let start = RunStart { listed, forbidden: Vec::new(), server: "https://sim".into() };
         let (run, effects) = SingleRun::new(inputs, start, self.now());
@@ -607,7 +607,7 @@ impl Sim {
             if !is_taken {
                 let images = job.group.images.iter().map(ToString::to_string).collect();
                 let always = job.group.pull_policy == PullPolicy::Always;
-                self.world.create(observed(job), images, always, true, Some(id));
+                self.world.create(seen(job, 0), images, always, true, Some(id));
             }
             let found = self.world.jobs.get(&key).filter(|_| is_taken);
             match found.map(|found| (found.ours && *found.seen.content == *job.content, found.seen.clone())) {
@@ -835,7 +835,7 @@ impl Sim {
         let plan = self.plan(&format!("earlier{number}"));
         let name = format!("n{node}");
         let Some(job) = plan.jobs().find(|job| job.node.name == name) else { return };
-        let mut seen = observed(job);
+        let mut seen = seen(job, 0);
         if !same {
             seen.content = "other".into();
         }
@@ -1050,35 +1050,5 @@ fn in_short(event: &RunEvent) -> String {
         }
         RunEvent::Runner(Event::Watch(WatchEvent::Pod(key, pod))) => format!("pod {} of {}", pod.uid, key.1),
         event => format!("{event:?}").chars().take(200).collect(),
-    }
-}
-
-/// As the template `image-volume` gives it.
-fn manifest(job: &PlannedJob) -> Manifest {
-    let containers: Vec<String> = (0..job.group.images.len()).map(|n| format!("image-{n}")).collect();
-    Manifest {
-        job: job.clone(),
-        body: serde_json::Value::Null,
-        image_containers: containers.iter().map(|container| vec![container.clone()]).collect(),
-        carrier_image: "quay.io/team/carrier:1".into(),
-        carrier_containers: containers.clone(),
-        own_containers: containers,
-        warnings: Vec::new(),
-    }
-}
-
-fn observed(job: &PlannedJob) -> ObservedJob {
-    ObservedJob {
-        key: (job.namespace.clone(), job.name.clone()),
-        uid: String::new(),
-        created_at: None,
-        group: job.group.name.clone(),
-        run_id: job.identity.run_id.as_str().to_owned(),
-        node: job.node.name.clone(),
-        content: job.content.to_string(),
-        annotation: None,
-        deadline_seconds: job.group.deadline_seconds,
-        suspended: false,
-        facts: quayctl_core::outcome::JobFacts::default(),
     }
 }

@@ -4,18 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
-use k8s_openapi::api::batch::v1::{JobCondition, JobStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use quayctl_core::outcome::{ContainerFacts, JobFacts, PodFacts};
+use quayctl_core::runner::fixtures::{self, EPOCH_SECONDS};
 use quayctl_core::watch_event::{ENDED_BY_US_SECONDS, JobKey, ObservedJob, WatchEvent};
 
 use super::scenario::{Image, Scenario};
 
 /// Milliseconds since the world began.
 pub type Millis = u64;
-
-/// Where the world's wall clock begins: 2027-01-15, 08:00 UTC.
-pub const EPOCH_SECONDS: i64 = 1_800_000_000;
 
 /// A Job as it truly is.
 #[derive(Clone, Debug)]
@@ -553,16 +549,9 @@ impl World {
 
 /// Of a Job that was started.
 fn facts(ending: Option<Ending>, started_at: Millis) -> JobFacts {
-    let condition = |type_: &str, reason: &str| JobCondition {
-        type_: type_.into(),
-        status: "True".into(),
-        reason: Some(reason.into()),
-        ..JobCondition::default()
-    };
     let condition = ending.map(|ending| match ending {
-        Ending::Complete => condition("Complete", "CompletionsReached"),
-        Ending::Failed(reason) => condition("Failed", reason),
+        Ending::Complete => ("Complete", "CompletionsReached"),
+        Ending::Failed(reason) => ("Failed", reason),
     });
-    let start_time = jiff::Timestamp::from_second(EPOCH_SECONDS + (started_at / 1000) as i64).ok().map(Time);
-    JobFacts::new(&JobStatus { conditions: condition.map(|c| vec![c]), start_time, ..JobStatus::default() })
+    fixtures::facts(Some((started_at / 1000) as i64), condition)
 }

@@ -41,7 +41,7 @@ pub use single_run::{DEADLINE_GRACE, JobResults, RunEnd, RunEvent, RunInputs, Ru
 mod batch;
 mod effect;
 mod event;
-#[cfg(test)]
+#[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 mod foreign_jobs;
 mod inbox;

@@ -1,4 +1,5 @@
-//! What the tests of this folder are made of: a plan, what the watches show of its Jobs, and a time.
+//! What tests of runs are made of: a plan, what the watches show of its Jobs, and a time.
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "only tests are made of this")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use crate::plan::{Plan, PlannedGroup, PlannedJob, RunId, RunIdentity, plan};
 use crate::render::Manifest;
 use crate::watch_event::{ObservedJob, WatchEvent};
 
+/// Where the wall clock of tests begins: 2027-01-15, 08:00 UTC.
 pub const EPOCH_SECONDS: i64 = 1_800_000_000;
 
 pub fn start() -> Now {

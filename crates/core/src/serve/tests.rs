@@ -9,6 +9,7 @@ use crate::outcome::{ContainerFacts, JobFacts, PodFacts};
 use crate::plan::fixtures::{config, group, ready_node};
 use crate::plan::{JobIndex, ListedNode, Node, PlannedJob};
 use crate::render::{Manifest, Renderer};
+use crate::runner::fixtures::seen;
 use crate::runner::{self, AppliedJob};
 use crate::scheduler::{NodeChange, NodePatch, NodePatchError, RunHistory, Trigger};
 use crate::watch_event::{ObservedJob, WatchEvent};
@@ -149,17 +150,10 @@ impl World {
 
     fn observed(&self, job: &PlannedJob, status: serde_json::Value) -> ObservedJob {
         ObservedJob {
-            key: (job.namespace.clone(), job.name.clone()),
             uid: job.name.clone(),
             created_at: Some(self.now.time),
-            group: job.group.name.clone(),
-            run_id: job.identity.run_id.as_str().to_owned(),
-            node: job.node.name.clone(),
-            content: job.content.to_string(),
-            annotation: None,
-            deadline_seconds: job.group.deadline_seconds,
-            suspended: false,
             facts: JobFacts::new(&serde_json::from_value(status).unwrap()),
+            ..seen(job, 0)
         }
     }
 

@@ -68,7 +68,7 @@ pub enum Decision {
 
 #[derive(Clone, Debug, Default)]
 struct Image {
-    witness: ImageMatcher,
+    matcher: ImageMatcher,
     proven: bool,
     pull: Option<Pull>,
     digest: Option<String>,
@@ -77,7 +77,7 @@ struct Image {
 
 #[derive(Clone, Debug, Default)]
 struct Carrier {
-    witness: CarrierMatcher,
+    matcher: CarrierMatcher,
     /// The node has it.
     proven: bool,
     /// Why it could not be pulled when it was last tried.
@@ -109,8 +109,8 @@ struct Trouble {
 impl Evidence {
     /// For a Job whose pod tells `images`' fates.
     pub fn new(images: Vec<ImageMatcher>, carrier: CarrierMatcher) -> Evidence {
-        let images = images.into_iter().map(|witness| Image { witness, ..Image::default() }).collect();
-        let carrier = Carrier { witness: carrier, ..Carrier::default() };
+        let images = images.into_iter().map(|matcher| Image { matcher, ..Image::default() }).collect();
+        let carrier = Carrier { matcher: carrier, ..Carrier::default() };
         Evidence { images, carrier, ..Evidence::default() }
     }
 
@@ -185,8 +185,8 @@ impl Evidence {
     /// Takes in a `Pulled` event; true where it is about one of the images.
     pub fn observe_pull(&mut self, pull: &PullFacts) -> bool {
         let mut known = false;
-        self.carrier.proven |= self.carrier.witness.names.contains(&pull.image);
-        for image in self.images.iter_mut().filter(|image| image.witness.references.contains(&pull.image)) {
+        self.carrier.proven |= self.carrier.matcher.names.contains(&pull.image);
+        for image in self.images.iter_mut().filter(|image| image.matcher.references.contains(&pull.image)) {
             image.proven = true;
             // What was pulled once is present for the pod's next container.
             image.pull = image.pull.or(pull.pulled);
@@ -195,7 +195,7 @@ impl Evidence {
         known
     }
 
-    /// Takes in a `FailedCreate` event. A pod that was made after all is the better witness.
+    /// Takes in a `FailedCreate` event. A pod that was made after all is the better matcher.
     pub fn observe_rejection(&mut self, rejection: Rejection) {
         if !self.pod_seen {
             self.rejection = Some(rejection);
@@ -213,7 +213,7 @@ impl Evidence {
         self.node_asked = true;
         for (image, listed) in self.images.iter_mut().zip(listed) {
             // One that no container shows is vouched for by its Job alone.
-            image.proven |= *listed && !image.witness.containers.is_empty();
+            image.proven |= *listed && !image.matcher.containers.is_empty();
         }
     }
 
@@ -271,7 +271,7 @@ impl Evidence {
             return Decision::EndEarly;
         }
         // With no image that a container shows only the Job's end tells, and then it is to be seen.
-        let shown = self.images.iter().all(|image| !image.witness.containers.is_empty());
+        let shown = self.images.iter().all(|image| !image.matcher.containers.is_empty());
         if self.all_present() && shown && (self.broken_carrier().is_some() || self.never_created.is_some()) {
             return Decision::EndEarly;
         }
@@ -313,14 +313,14 @@ impl Evidence {
     /// Of a Job that is over: whether its pods have said all they will. Jobs and pods come through
     /// two watches, and a pod's end may arrive after its Job's.
     pub fn final_status_seen(&self) -> bool {
-        let settled = self.images.iter().all(|image| image.proven || image.witness.containers.is_empty());
+        let settled = self.images.iter().all(|image| image.proven || image.matcher.containers.is_empty());
         settled || (self.pod_seen && self.pods.is_empty())
     }
 
     fn prove(&mut self, container: &str, image_id: &str) {
         for image in self.images.iter_mut().filter(|image| image.is_shown_by(container)) {
             image.proven = true;
-            if image.witness.runs {
+            if image.matcher.runs {
                 image.digest = digest(image_id).or(image.digest.take());
             }
         }
@@ -345,16 +345,16 @@ impl Evidence {
         let mut shown: Vec<&mut Image> =
             self.images.iter_mut().filter(|image| image.is_shown_by(container)).collect();
         // A message that names an image is that image's, whoever else waits with it.
-        let by_reference = shown.iter().any(|image| image.witness.is_referred_to_in(message));
-        let by_name = !is_carriers && shown.iter().any(|image| image.witness.is_named_in(message));
+        let by_reference = shown.iter().any(|image| image.matcher.is_referred_to_in(message));
+        let by_name = !is_carriers && shown.iter().any(|image| image.matcher.is_named_in(message));
         if shown.is_empty() && carries || is_carriers && !by_reference {
             self.carrier.observe_failure(container, reason, message);
             shown.iter_mut().for_each(|image| image.attempts.disown(message));
             return;
         }
         match (by_reference, by_name) {
-            (true, _) => shown.retain(|image| image.witness.is_referred_to_in(message)),
-            (false, true) => shown.retain(|image| image.witness.is_named_in(message)),
+            (true, _) => shown.retain(|image| image.matcher.is_referred_to_in(message)),
+            (false, true) => shown.retain(|image| image.matcher.is_named_in(message)),
             (false, false) => {}
         }
         let is_named = by_reference || by_name;
@@ -377,11 +377,11 @@ impl ImageMatcher {
 
 impl Carrier {
     fn runs_in(&self, container: &str) -> bool {
-        self.witness.containers.iter().any(|name| name == container)
+        self.matcher.containers.iter().any(|name| name == container)
     }
 
     fn is_named_in(&self, message: &str) -> bool {
-        self.witness.names.iter().any(|name| mentions(message, name))
+        self.matcher.names.iter().any(|name| mentions(message, name))
     }
 
     fn observe_failure(&mut self, container: &str, reason: &str, message: &str) {
@@ -396,7 +396,7 @@ impl Carrier {
 
 impl Image {
     fn is_shown_by(&self, container: &str) -> bool {
-        self.witness.containers.iter().any(|name| name == container)
+        self.matcher.containers.iter().any(|name| name == container)
     }
 }
 

@@ -22,7 +22,7 @@ fn helper(images: usize) -> Evidence {
 }
 
 fn evidence(images: usize, runs: bool, carriers: Vec<String>) -> Evidence {
-    let witnesses = names(images)
+    let matchers = names(images)
         .into_iter()
         .enumerate()
         .map(|(i, name)| ImageMatcher {
@@ -32,7 +32,7 @@ fn evidence(images: usize, runs: bool, carriers: Vec<String>) -> Evidence {
             runs,
         })
         .collect();
-    Evidence::new(witnesses, CarrierMatcher { names: vec!["k8s.io/pause".into()], containers: carriers })
+    Evidence::new(matchers, CarrierMatcher { names: vec!["k8s.io/pause".into()], containers: carriers })
 }
 
 fn waiting(name: &str, reason: &str, message: &str) -> ContainerFacts {
@@ -375,7 +375,7 @@ fn a_node_that_is_gone_is_the_reason_and_no_image_is_blamed() {
 
 #[test]
 fn a_tag_or_a_repository_is_not_taken_for_a_cause() {
-    let witness = |reference: &str, name: &str| ImageMatcher {
+    let matcher = |reference: &str, name: &str| ImageMatcher {
         names: vec![name.into()],
         references: vec![reference.into()],
         containers: vec!["image-0".into()],
@@ -401,7 +401,7 @@ fn a_tag_or_a_repository_is_not_taken_for_a_cause() {
             Reason::RegistryError,
         ),
     ] {
-        let mut evidence = Evidence::new(vec![witness(reference, name)], CarrierMatcher::default());
+        let mut evidence = Evidence::new(vec![matcher(reference, name)], CarrierMatcher::default());
         evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", cause)]));
         let outcome = evidence.outcome(&deadline());
         assert!(
@@ -413,7 +413,7 @@ fn a_tag_or_a_repository_is_not_taken_for_a_cause() {
 
 #[test]
 fn a_carrier_whose_name_begins_like_an_image_is_blamed_itself() {
-    let witness = ImageMatcher {
+    let matcher = ImageMatcher {
         names: vec!["q.io/team/app".into()],
         references: vec!["q.io/team/app:1".into()],
         containers: vec!["image-0".into()],
@@ -421,7 +421,7 @@ fn a_carrier_whose_name_begins_like_an_image_is_blamed_itself() {
     };
     let carrier =
         CarrierMatcher { names: vec!["q.io/team/app-carrier:1".into()], containers: vec!["image-0".into()] };
-    let mut evidence = Evidence::new(vec![witness], carrier);
+    let mut evidence = Evidence::new(vec![matcher], carrier);
     let words = "failed to pull and unpack image \"q.io/team/app-carrier:1\": not found";
     evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", words)]));
     let outcome = evidence.outcome(&deadline());
@@ -539,13 +539,13 @@ fn a_cause_without_a_name_is_the_carriers_once_the_back_off_says_so() {
 
 #[test]
 fn a_message_that_names_one_image_of_a_container_blames_no_other() {
-    let mut witnesses = names(2).into_iter().map(|name| ImageMatcher {
+    let mut matchers = names(2).into_iter().map(|name| ImageMatcher {
         references: vec![format!("{name}:1")],
         names: vec![name],
         containers: vec!["all".into()],
         runs: false,
     });
-    let images = vec![witnesses.next().unwrap(), witnesses.next().unwrap()];
+    let images = vec![matchers.next().unwrap(), matchers.next().unwrap()];
     let mut evidence = Evidence::new(images, CarrierMatcher::default());
     evidence.observe_pod(&pod(vec![waiting("all", "ErrImagePull", NOT_FOUND)]));
     assert_eq!(states(&evidence.outcome(&deadline())), ["deadline-exceeded", "image-not-found"]);
@@ -553,7 +553,7 @@ fn a_message_that_names_one_image_of_a_container_blames_no_other() {
 
 #[test]
 fn a_carrier_of_the_images_own_repository_is_told_apart_by_its_tag() {
-    let witness = ImageMatcher {
+    let matcher = ImageMatcher {
         names: vec!["q.io/ctl".into()],
         references: vec!["q.io/ctl:2".into()],
         containers: vec!["image-0".into()],
@@ -561,7 +561,7 @@ fn a_carrier_of_the_images_own_repository_is_told_apart_by_its_tag() {
     };
     let carrier = CarrierMatcher { names: vec!["q.io/ctl:1".into()], containers: vec!["image-0".into()] };
     for (image, expected) in [("q.io/ctl:1", "unknown"), ("q.io/ctl:2", "image-not-found")] {
-        let mut evidence = Evidence::new(vec![witness.clone()], carrier.clone());
+        let mut evidence = Evidence::new(vec![matcher.clone()], carrier.clone());
         let words = named(image, &format!("failed to resolve image: {image}: not found"));
         evidence.observe_pod(&pod(vec![waiting("image-0", "ErrImagePull", &words)]));
         assert_eq!(states(&evidence.outcome(&deadline())), [expected], "{image}");

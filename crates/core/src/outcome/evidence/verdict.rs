@@ -27,13 +27,13 @@ impl Evidence {
     }
 
     fn judge(&self, image: &Image, ended: &Ending) -> ImageOutcome {
-        let proven = image.proven || (*ended == Ending::Complete && !image.witness.containers.is_empty());
+        let proven = image.proven || (*ended == Ending::Complete && !image.matcher.containers.is_empty());
         let timed_out = match ended {
             Ending::Failed { reason, .. } => reason == "DeadlineExceeded",
             Ending::GaveUp | Ending::RunOver => true,
             _ => false,
         };
-        let is_shown = !image.witness.containers.is_empty();
+        let is_shown = !image.matcher.containers.is_empty();
         let cause = match self.carrier_failure() {
             // A carrier's containers wait in the same words for the carrier and for the image.
             Some(_) => image.attempts.own_cause(),

@@ -248,6 +248,16 @@ impl Told {
     }
 }
 
+/// One Job was ended early, with the word that its node has all that it was to get.
+#[track_caller]
+fn assert_ended_as_succeeded(server: &Server) {
+    let patches = server.patches();
+    assert_eq!(patches.len(), 1);
+    assert_eq!(patches[0].1["spec"]["activeDeadlineSeconds"], 1);
+    let note = patches[0].1["metadata"]["annotations"]["quayctl-controller/outcome"].as_str().unwrap();
+    assert!(note.contains("\"verdict\":\"succeeded\""), "{note}");
+}
+
 async fn seconds(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
@@ -697,11 +707,7 @@ async fn a_broken_carrier_ends_a_job_whose_images_are_there_and_the_node_has_suc
         .await;
     assert_eq!(told.reasons(), [None]);
     assert!(told.took < Duration::from_secs(10), "{:?}", told.took);
-    let patches = server.patches();
-    assert_eq!(patches.len(), 1);
-    assert_eq!(patches[0].1["spec"]["activeDeadlineSeconds"], 1);
-    let note = patches[0].1["metadata"]["annotations"]["quayctl-controller/outcome"].as_str().unwrap();
-    assert!(note.contains("\"verdict\":\"succeeded\""), "{note}");
+    assert_ended_as_succeeded(&server);
 }
 
 #[tokio::test(start_paused = true)]
@@ -866,11 +872,7 @@ async fn a_container_that_was_injected_and_never_ends_holds_no_slot_once_every_i
         .await;
     assert_eq!(told.reasons(), [None]);
     assert!(told.took < Duration::from_secs(75), "{:?}", told.took);
-    let patches = server.patches();
-    assert_eq!(patches.len(), 1);
-    assert_eq!(patches[0].1["spec"]["activeDeadlineSeconds"], 1);
-    let note = patches[0].1["metadata"]["annotations"]["quayctl-controller/outcome"].as_str().unwrap();
-    assert!(note.contains("\"verdict\":\"succeeded\""), "{note}");
+    assert_ended_as_succeeded(&server);
 }
 
 #[tokio::test(start_paused = true)]

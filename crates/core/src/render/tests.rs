@@ -9,10 +9,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::{
-    Group, ImageRef, NodeSelector, Overlap, PullPolicy, TaintEffect, Template, TemplateName, Toleration,
-    TolerationOperator,
+    Group, ImageRef, PullPolicy, TaintEffect, Template, TemplateName, Toleration, TolerationOperator,
 };
-use crate::plan::{Node, RunId, RunIdentity};
+use crate::plan::{Node, RunId, RunIdentity, fixtures};
 
 mod limits;
 
@@ -29,31 +28,10 @@ spec:
 
 fn group(images: &[&str], template: TemplateName) -> Group {
     Group {
-        name: "logging".into(),
         images: images.iter().map(|image| ImageRef::parse(image).unwrap()).collect(),
-        node_selector: NodeSelector::default(),
-        tolerations: Vec::new(),
-        concurrency: None,
-        deadline_seconds: 300,
-        namespace: None,
         template,
-        pull_policy: PullPolicy::IfNotPresent,
-        pull_secrets: Vec::new(),
-        service_account: "default".into(),
-        keep_jobs_seconds: 3600,
         carrier_image: Some(ImageRef::parse("registry.example.com/quayctl:1").unwrap()),
-        schedule: None,
-        time_zone: "Etc/UTC".into(),
-        overlap: Overlap::Skip,
-        catch_up: true,
-        catch_up_limit_seconds: 3600,
-        run_on_change: true,
-        new_nodes: true,
-        ready_label: false,
-        remove_taint: None,
-        job_labels: BTreeMap::new(),
-        job_annotations: BTreeMap::new(),
-        values: BTreeMap::new(),
+        ..fixtures::group("logging")
     }
 }
 
